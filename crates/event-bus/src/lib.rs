@@ -1,1 +1,59 @@
-//! event-bus.
+//! Events and commands between services that stay consistent.
+#![warn(missing_debug_implementations)]
+
+mod entity;
+mod envelope;
+mod message;
+
+#[cfg(feature = "postgres")]
+mod builder;
+#[cfg(feature = "postgres")]
+mod bus;
+#[cfg(feature = "postgres")]
+mod dead_letters;
+#[cfg(feature = "postgres")]
+mod handler;
+#[cfg(feature = "postgres")]
+mod migrate;
+#[cfg(feature = "postgres")]
+mod outbox;
+#[cfg(feature = "postgres")]
+mod received;
+#[cfg(feature = "postgres")]
+mod registry;
+#[cfg(feature = "postgres")]
+mod repository;
+#[cfg(feature = "postgres")]
+mod retry_policy;
+#[cfg(feature = "postgres")]
+mod settings;
+#[cfg(feature = "postgres")]
+mod trace;
+#[cfg(feature = "postgres")]
+mod transport;
+#[cfg(feature = "postgres")]
+mod unit_of_work;
+#[cfg(feature = "postgres")]
+mod wake;
+
+pub use entity::{EntityCreatedEto, EntityDeletedEto, EntityEto, EntityUpdatedEto};
+pub use envelope::{Envelope, Lineage, MAX_BODY_BYTES, PublishError, TraceContext};
+pub use message::{Command, Event, Kind, Message, MessageKind};
+
+#[cfg(feature = "postgres")]
+pub use {
+    builder::EventBusBuilder,
+    bus::{BusHealth, EventBus},
+    handler::{BatchHandler, Handler, HandlerError},
+    migrate::migrate,
+    received::Received,
+    registry::DuplicateHandler,
+    repository::{EntityStore, Repository, RepositoryError},
+    retry_policy::RetryPolicy,
+    settings::BusSettings,
+    transport::{
+        Binding, Capabilities, Delivery, Group, Malformed, Receipt, Settlement, Subscription,
+        Transport,
+    },
+    unit_of_work::UnitOfWork,
+};

@@ -1,0 +1,177 @@
+//! The envelope: what a message carries beside its body.
+//!
+//! The attributes are those of [CloudEvents 1.0](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md)
+//! with its extensions for partitioning, distributed tracing and correlation. How a transport
+//! writes them is the transport's own matter.
+
+use std::fmt;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::message::{Kind, Message};
+
+/// The largest body that is published or taken, in bytes: 1 MiB.
+pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// A message on its way, with its body still encoded.
+///
+/// Its serde form is the attributes alone, under their CloudEvents names, as the outbox keeps them.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// CloudEvents `id`: a UUIDv7 made when the message was published.
+    pub id: Uuid,
+    /// CloudEvents `type`: [`Message::NAME`].
+    #[serde(rename = "type")]
+    pub name: String,
+    /// Extension `dataversion`: [`Message::VERSION`].
+    #[serde(rename = "dataversion")]
+    pub version: u32,
+    /// Whether it is an event or a command.
+    pub kind: Kind,
+    /// CloudEvents `source`: the name of the publishing service.
+    pub source: String,
+    /// CloudEvents `time`: when it was published.
+    pub time: Timestamp,
+    /// Extension `partitionkey`: see [`Message::partition_key`].
+    #[serde(
+        rename = "partitionkey",
+        skip_serializing_if = "Option::is_none",
+        default
+    )]
+    pub partition_key: Option<String>,
+    /// Extension `correlationid`: the same on everything that one cause set off.
+    #[serde(rename = "correlationid")]
+    pub correlation_id: Uuid,
+    /// Extension `causationid`: the message that was being handled when this one was published.
+    #[serde(
+        rename = "causationid",
+        skip_serializing_if = "Option::is_none",
+        default
+    )]
+    pub causation_id: Option<Uuid>,
+    /// Extensions `traceparent` and `tracestate`.
+    #[serde(flatten)]
+    pub trace: TraceContext,
+    /// Whether the broker must return the message when no queue is bound for it.
+    pub mandatory: bool,
+    /// The JSON of the message.
+    #[serde(skip)]
+    pub body: Bytes,
+}
+
+/// [W3C trace context](https://www.w3.org/TR/trace-context/) in the form it travels in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceContext {
+    /// `version-traceid-parentid-flags`, in lower-case hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub traceparent: Option<String>,
+    /// What tracing vendors add. Passed on untouched.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tracestate: Option<String>,
+}
+
+impl TraceContext {
+    /// The trace id, 32 hexadecimal digits, if there is a `traceparent` to read it from.
+    pub fn trace_id(&self) -> Option<&str> {
+        self.traceparent.as_deref()?.split('-').nth(1)
+    }
+}
+
+/// Where a message stands in the chain of causes and effects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lineage {
+    /// See [`Envelope::correlation_id`].
+    pub correlation_id: Uuid,
+    /// See [`Envelope::causation_id`].
+    pub causation_id: Option<Uuid>,
+    /// See [`Envelope::trace`].
+    pub trace: TraceContext,
+}
+
+/// Why a message could not be put into an envelope.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The message's `Serialize` failed.
+    #[error("`{name}` could not be written as JSON")]
+    Encode {
+        /// The message's name.
+        name: &'static str,
+        /// What serde said.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The body is larger than [`MAX_BODY_BYTES`].
+    #[error("`{name}` is {bytes} bytes as JSON, more than the {MAX_BODY_BYTES} that travel")]
+    TooLarge {
+        /// The message's name.
+        name: &'static str,
+        /// The size of its JSON.
+        bytes: usize,
+    },
+}
+
+/// Bodies may hold personal data: what is logged of a message is its attributes.
+impl fmt::Debug for Envelope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Envelope")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .field("version", &self.version)
+            .field("source", &self.source)
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Envelope {
+    /// Encodes a message, under a new id and with the present time.
+    ///
+    /// # Errors
+    ///
+    /// If the message can't be encoded or its body is too large.
+    pub fn encode<M: Message>(
+        source: &str,
+        lineage: Lineage,
+        message: &M,
+    ) -> Result<Self, PublishError> {
+        use crate::message::MessageKind as _;
+
+        let body = serde_json::to_vec(message).map_err(|source| PublishError::Encode {
+            name: M::NAME,
+            source,
+        })?;
+        if body.len() > MAX_BODY_BYTES {
+            return Err(PublishError::TooLarge {
+                name: M::NAME,
+                bytes: body.len(),
+            });
+        }
+        Ok(Self {
+            id: Uuid::now_v7(),
+            name: M::NAME.to_owned(),
+            version: M::VERSION,
+            kind: M::Kind::KIND,
+            source: source.to_owned(),
+            time: Timestamp::now(),
+            partition_key: message.partition_key(),
+            correlation_id: lineage.correlation_id,
+            causation_id: lineage.causation_id,
+            trace: lineage.trace,
+            mandatory: M::MUST_BE_HEARD || M::Kind::KIND == Kind::Command,
+            body: Bytes::from(body),
+        })
+    }
+
+    /// What a message published while handling this one inherits.
+    pub fn lineage_of_effects(&self) -> Lineage {
+        Lineage {
+            correlation_id: self.correlation_id,
+            causation_id: Some(self.id),
+            trace: self.trace.clone(),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The outbox tables: all their SQL.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx as _;
+use sqlx::PgConnection;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use crate::envelope::Envelope;
+
+/// A row of the outbox.
+#[derive(Debug)]
+pub(crate) struct OutboxRow {
+    /// Where it stands. Rises in the order of insertion, which is not always that of commit.
+    pub(crate) position: i64,
+    pub(crate) envelope: Envelope,
+}
+
+/// Adds messages in the given order.
+pub(crate) async fn insert(
+    connection: &mut PgConnection,
+    envelopes: &[Envelope],
+) -> Result<(), sqlx::Error> {
+    if envelopes.is_empty() {
+        return Ok(());
+    }
+    let attributes: Vec<_> = envelopes.iter().map(Json).collect();
+    let bodies: Vec<&[u8]> = envelopes.iter().map(|e| e.body.as_ref()).collect();
+    sqlx::query!(
+        "insert into outbox (attributes, body) select * from unnest($1::jsonb[], $2::bytea[])",
+        &attributes as _,
+        &bodies as _,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Adds messages that wait for their time.
+pub(crate) async fn insert_scheduled(
+    connection: &mut PgConnection,
+    scheduled: &[(Timestamp, Envelope)],
+) -> Result<(), sqlx::Error> {
+    if scheduled.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = scheduled.iter().map(|(_, e)| e.id).collect();
+    let due: Vec<_> = scheduled.iter().map(|(at, _)| at.to_sqlx()).collect();
+    let attributes: Vec<_> = scheduled.iter().map(|(_, e)| Json(e)).collect();
+    let bodies: Vec<&[u8]> = scheduled.iter().map(|(_, e)| e.body.as_ref()).collect();
+    sqlx::query!(
+        "insert into outbox_scheduled (message_id, due_at, attributes, body)
+         select * from unnest($1::uuid[], $2::timestamptz[], $3::jsonb[], $4::bytea[])",
+        &ids,
+        &due as _,
+        &attributes as _,
+        &bodies as _,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The next rows after a position, in order.
+pub(crate) async fn next(
+    connection: &mut PgConnection,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<OutboxRow>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select position, attributes as "attributes: Json<Envelope>", body
+           from outbox where position > $1 order by position limit $2"#,
+        after,
+        limit,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| OutboxRow {
+            position: row.position,
+            envelope: Envelope {
+                body: Bytes::from(row.body),
+                ..row.attributes.0
+            },
+        })
+        .collect())
+}
+
+/// Forgets rows whose messages the broker has confirmed.
+pub(crate) async fn delete(
+    connection: &mut PgConnection,
+    positions: &[i64],
+) -> Result<(), sqlx::Error> {
+    sqlx::query!("delete from outbox where position = any($1)", positions)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Sets messages aside that the broker has returned, until a later try: after 1 s, doubling with
+/// each return, at most 30 s.
+pub(crate) async fn set_aside(
+    connection: &mut PgConnection,
+    positions: &[i64],
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "with unroutable as (delete from outbox where position = any($1) returning *)
+         insert into outbox_scheduled (message_id, due_at, attributes, body, returned, created_at)
+         select (attributes ->> 'id')::uuid,
+                clock_timestamp() + least(interval '1 second' * 2 ^ least(returned, 5), interval '30 seconds'),
+                attributes, body, returned + 1, created_at
+         from unroutable",
+        positions,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Moves messages whose time has come to the end of the outbox, and says when the next one is due.
+pub(crate) async fn release_due(
+    connection: &mut PgConnection,
+) -> Result<Option<Timestamp>, sqlx::Error> {
+    sqlx::query!(
+        "with due as (
+             delete from outbox_scheduled where due_at <= clock_timestamp() returning *
+         )
+         insert into outbox (attributes, body, returned, created_at)
+         select attributes, body, returned, created_at from due order by due_at, message_id",
+    )
+    .execute(&mut *connection)
+    .await?;
+    let next = sqlx::query_scalar!("select min(due_at) from outbox_scheduled")
+        .fetch_one(connection)
+        .await?;
+    Ok(next.map(jiff_sqlx::Timestamp::to_jiff))
+}

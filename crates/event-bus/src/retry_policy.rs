@@ -1,0 +1,82 @@
+//! When a failed message is tried again.
+
+use std::time::Duration;
+
+/// What happens to a message whose handler failed with an error that may pass.
+///
+/// First it is tried again at once. Then it is stored and acknowledged, so that the messages
+/// behind it go on, and tried again after a delay that doubles each time. After the last attempt
+/// it goes to the dead letters.
+#[derive(Debug, Clone)]
+pub struct RetryPolicy {
+    /// Tries right after the first one failed. Default 2.
+    pub immediate: u32,
+    /// Tries from the store, after those. Default 10, which with the default delays takes about
+    /// half an hour.
+    pub delayed: u32,
+    /// The delay before the first try from the store. Default 1 s.
+    pub first_delay: Duration,
+    /// The longest delay. Default 10 min.
+    pub max_delay: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            immediate: 2,
+            delayed: 10,
+            first_delay: Duration::from_secs(1),
+            max_delay: Duration::from_secs(600),
+        }
+    }
+}
+
+impl RetryPolicy {
+    /// How many attempts there are in all.
+    pub fn attempts(&self) -> u32 {
+        1 + self.immediate + self.delayed
+    }
+
+    /// How long to wait after the given number of failed attempts, or `None` when it was the last.
+    ///
+    /// `jitter` in 0..=1 spreads messages that failed together over the upper half of the delay.
+    pub(crate) fn delay_after(&self, attempts: u32, jitter: f64) -> Option<Duration> {
+        if attempts >= self.attempts() {
+            return None;
+        }
+        let doublings = attempts.saturating_sub(1 + self.immediate).min(31);
+        let delay = self
+            .first_delay
+            .saturating_mul(1 << doublings)
+            .min(self.max_delay);
+        Some(delay.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_double_up_to_the_longest_and_end_with_the_last_attempt() {
+        let policy = RetryPolicy {
+            immediate: 2,
+            delayed: 4,
+            first_delay: Duration::from_secs(1),
+            max_delay: Duration::from_secs(3),
+        };
+        let delays: Vec<_> = (3..=7).map(|n| policy.delay_after(n, 1.0)).collect();
+        let seconds = |s| Some(Duration::from_secs(s));
+        assert_eq!(
+            delays,
+            [seconds(1), seconds(2), seconds(3), seconds(3), None]
+        );
+    }
+
+    #[test]
+    fn jitter_never_takes_more_than_half_of_the_delay() {
+        let policy = RetryPolicy::default();
+        let shortest = policy.delay_after(3, 0.0);
+        assert_eq!(shortest, Some(policy.first_delay / 2));
+    }
+}

@@ -1,0 +1,142 @@
+//! What carries envelopes between participants.
+
+//mod in_memory;
+//mod rabbitmq;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use tokio::sync::mpsc;
+
+use crate::envelope::Envelope;
+use crate::message::Kind;
+
+//pub use in_memory::InMemory;
+//pub use rabbitmq::RabbitMq;
+
+/// A way for messages to travel.
+///
+/// A transport looks after its own connection: it reconnects, and restores what was declared and
+/// subscribed. All implementations pass one conformance suite.
+#[async_trait]
+pub trait Transport: Send + Sync + fmt::Debug + 'static {
+    /// What it can and can't do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Hands over messages in the given order and returns once they are on their way. The future
+    /// that comes back resolves when each of them is settled, so that further messages can follow
+    /// before.
+    ///
+    /// Waits while there is no connection.
+    async fn publish(&self, messages: Vec<Envelope>) -> BoxFuture<'static, Vec<Settlement>>;
+
+    /// Takes part in a consumer group: its members share the group's messages.
+    ///
+    /// Returns at once; the group exists and is bound as soon as there is a connection.
+    async fn subscribe(&self, group: Group) -> Subscription;
+
+    /// Whether there is a connection now.
+    fn connected(&self) -> bool;
+
+    /// Ends subscriptions and connections. What was not acknowledged will be delivered again.
+    async fn close(&self);
+}
+
+/// What a transport can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Messages outlive the process and the broker.
+    pub durable: bool,
+    /// A message that is delivered again and again without an answer is given up after some
+    /// deliveries and comes back as [`Delivery::given_up`].
+    pub delivery_limit: bool,
+    /// Several processes can take part.
+    pub distributed: bool,
+}
+
+/// What became of a message that was handed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settlement {
+    /// Every queue bound for it has it, safely.
+    Confirmed,
+    /// It is mandatory and no queue is bound for it.
+    Unroutable,
+    /// It is unknown or untrue that it arrived.
+    Failed(String),
+}
+
+/// A consumer group: a queue of its own, shared by the instances of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// The name of the queue.
+    pub name: String,
+    /// What the queue receives.
+    pub bindings: Vec<Binding>,
+    /// How many messages may be under way to this member without being acknowledged.
+    pub prefetch: u16,
+}
+
+/// One kind of message that a group receives.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Binding {
+    /// Events or commands.
+    pub kind: Kind,
+    /// A message name. For events `*` stands for one word of it and `#` for any number of words.
+    pub pattern: String,
+}
+
+/// Membership in a group. Dropping it ends the membership.
+#[derive(Debug)]
+pub struct Subscription {
+    /// The messages, as they come. Ends when the transport is closed.
+    pub deliveries: mpsc::UnboundedReceiver<Delivery>,
+    /// Dropped with the subscription, which tells the transport to cancel it.
+    pub(crate) _membership: tokio_util::sync::DropGuard,
+}
+
+/// One delivery of a message to a member of a group.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The message, or what could not be read as one.
+    pub content: Result<Arc<Envelope>, Malformed>,
+    /// Whether the broker has given up on the message: it was delivered too often without an
+    /// answer, and this is the last the group hears of it.
+    pub given_up: bool,
+    /// How to answer for it.
+    pub receipt: Receipt,
+}
+
+/// Bytes from the wire that are no message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed {
+    /// What is wrong with them.
+    pub reason: String,
+    /// The body as it came.
+    pub body: Bytes,
+}
+
+/// The right to answer for a delivery, once.
+#[derive(Debug, Clone)]
+pub struct Receipt {
+    pub(crate) tag: u64,
+    pub(crate) channel: Arc<dyn Acknowledge>,
+}
+
+/// Where the answers of one channel go.
+#[async_trait]
+pub(crate) trait Acknowledge: Send + Sync + fmt::Debug {
+    /// The effects of these deliveries are committed. Of a channel that is gone nothing is heard:
+    /// its messages come again.
+    async fn acknowledge(&self, tags: &[u64]);
+}
+
+/// Acknowledges deliveries whose effects are committed.
+pub(crate) async fn acknowledge(receipts: &[Receipt]) {
+    for of_one_channel in receipts.chunk_by(|a, b| Arc::ptr_eq(&a.channel, &b.channel)) {
+        let tags: Vec<u64> = of_one_channel.iter().map(|receipt| receipt.tag).collect();
+        of_one_channel[0].channel.acknowledge(&tags).await;
+    }
+}

@@ -1,0 +1,171 @@
+//! State and messages in one commit.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use uuid::Uuid;
+
+use crate::envelope::{Envelope, Lineage, PublishError};
+use crate::message::{Command, Event, Message};
+use crate::outbox;
+use crate::received::Received;
+use crate::trace;
+use crate::wake::WakeUp;
+
+/// A database transaction that carries messages.
+///
+/// It dereferences to [`PgConnection`], so any query runs on it: `query.execute(&mut **work)`.
+/// Messages are kept in memory and written to the outbox by one statement within the commit.
+/// Dropping it rolls back, and with the state the messages are gone too.
+pub struct UnitOfWork {
+    transaction: Transaction<'static, Postgres>,
+    pending: Pending,
+    lineage: Lineage,
+    publisher: Arc<Publisher>,
+}
+
+/// What every unit of work of a bus shares.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    /// The CloudEvents source of what is published.
+    pub(crate) service: String,
+    /// Rung after a commit that wrote messages.
+    pub(crate) relay: WakeUp,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    now: Vec<Envelope>,
+    later: Vec<(Timestamp, Envelope)>,
+}
+
+impl UnitOfWork {
+    pub(crate) async fn begin(
+        pool: &PgPool,
+        publisher: Arc<Publisher>,
+    ) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            transaction: pool.begin().await?,
+            pending: Pending::default(),
+            lineage: Lineage {
+                correlation_id: Uuid::now_v7(),
+                causation_id: None,
+                trace: trace::current(),
+            },
+            publisher,
+        })
+    }
+
+    /// Publishes an event with the commit.
+    ///
+    /// # Errors
+    ///
+    /// If the event can't be encoded or is too large.
+    pub fn publish<M: Message<Kind = Event>>(&mut self, event: &M) -> Result<(), PublishError> {
+        let envelope = self.seal(event)?;
+        self.pending.now.push(envelope);
+        Ok(())
+    }
+
+    /// Sends a command to its one receiver with the commit.
+    ///
+    /// # Errors
+    ///
+    /// If the command can't be encoded or is too large.
+    pub fn send<M: Message<Kind = Command>>(&mut self, command: &M) -> Result<(), PublishError> {
+        let envelope = self.seal(command)?;
+        self.pending.now.push(envelope);
+        Ok(())
+    }
+
+    /// Keeps a message with the commit and lets it go at the given time, or at once if that has
+    /// passed. Returns the message's id.
+    ///
+    /// # Errors
+    ///
+    /// If the message can't be encoded or is too large.
+    pub fn schedule<M: Message>(
+        &mut self,
+        message: &M,
+        at: Timestamp,
+    ) -> Result<Uuid, PublishError> {
+        let envelope = self.seal(message)?;
+        let id = envelope.id;
+        self.pending.later.push((at, envelope));
+        Ok(id)
+    }
+
+    /// From here on, what is published counts as an effect of this message: it carries its
+    /// correlation id and trace, and its id as the causation id.
+    ///
+    /// Handlers of single messages have this done for them.
+    pub fn caused_by<M>(&mut self, message: &Received<M>) {
+        self.inherit(message.envelope().lineage_of_effects());
+    }
+
+    /// The trace this work belongs to, 32 hexadecimal digits.
+    pub fn trace_id(&self) -> Option<&str> {
+        self.lineage.trace.trace_id()
+    }
+
+    /// Commits the state and the messages together, and wakes the relay.
+    ///
+    /// # Errors
+    ///
+    /// If the database refuses. After an error of the connection itself it is unknown whether the
+    /// commit took place.
+    pub async fn commit(mut self) -> Result<(), sqlx::Error> {
+        let Pending { now, later } = &self.pending;
+        outbox::insert(&mut self.transaction, now).await?;
+        outbox::insert_scheduled(&mut self.transaction, later).await?;
+        let has_messages = !(now.is_empty() && later.is_empty());
+        self.transaction.commit().await?;
+        if has_messages {
+            self.publisher.relay.ring();
+        }
+        Ok(())
+    }
+
+    /// Gives everything up. Dropping does the same, a little later.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is lost, which rolls back as well.
+    pub async fn rollback(self) -> Result<(), sqlx::Error> {
+        self.transaction.rollback().await
+    }
+
+    pub(crate) fn inherit(&mut self, lineage: Lineage) {
+        self.lineage = lineage;
+    }
+
+    fn seal<M: Message>(&self, message: &M) -> Result<Envelope, PublishError> {
+        Envelope::encode(&self.publisher.service, self.lineage.clone(), message)
+    }
+}
+
+impl Deref for UnitOfWork {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.transaction
+    }
+}
+
+impl DerefMut for UnitOfWork {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.transaction
+    }
+}
+
+impl fmt::Debug for UnitOfWork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnitOfWork")
+            .field("pending", &self.pending)
+            .field("lineage", &self.lineage)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,63 @@
+//! What identity publishes.
+
+use event_bus::EntityEto;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// A user as other services may know them. It holds personal data and no secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserEto {
+    /// Identifies the user: the subject of their tokens.
+    pub id: Uuid,
+    /// What they sign in with.
+    pub user_name: String,
+    /// Given name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Family name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub surname: Option<String>,
+    /// E-mail address.
+    pub email: String,
+    /// Telephone number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phone_number: Option<String>,
+    /// Whether they may sign in.
+    pub is_active: bool,
+    /// `customer`, `operator`, `admin`.
+    pub roles: Vec<String>,
+    /// Rises with every change.
+    pub version: i64,
+}
+
+impl UserEto {
+    /// Given and family name, or the user name of somebody who gave neither.
+    pub fn display_name(&self) -> String {
+        let parts: Vec<&str> = [&self.name, &self.surname]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        if parts.is_empty() {
+            self.user_name.clone()
+        } else {
+            parts.join(" ")
+        }
+    }
+}
+
+impl EntityEto for UserEto {
+    const CREATED: &'static str = "identity.user.created";
+    const UPDATED: &'static str = "identity.user.updated";
+    const DELETED: &'static str = "identity.user.deleted";
+
+    fn entity_id(&self) -> Uuid {
+        self.id
+    }
+
+    fn entity_version(&self) -> i64 {
+        self.version
+    }
+}

@@ -1,0 +1,157 @@
+//! Every version of every message, as it travels.
+
+use std::fmt::Debug;
+use std::path::PathBuf;
+
+use event_bus::{EntityCreatedEto, EntityDeletedEto, EntityUpdatedEto, Message};
+use event_contracts::catalog::{
+    ProductEto, ProductPriceChangedEto, ReleaseStock, StockRejectedEto, StockRejection,
+    StockReservedEto,
+};
+use event_contracts::identity::UserEto;
+use event_contracts::ordering::{
+    OrderCancelledEto, OrderConfirmedEto, OrderDiscountedEto, OrderPlacedEto, OrderRejectedEto,
+};
+use serde_json::Value;
+use uuid::{Uuid, uuid};
+
+const ORDER: Uuid = uuid!("01930f6e-8c00-7000-8000-000000000001");
+const PRODUCT: Uuid = uuid!("5995897b-1de9-7272-b31c-3a165bbe7b18");
+const CUSTOMER: Uuid = uuid!("01930f6e-8c00-7000-8000-000000000002");
+
+/// The message is written exactly as its golden file says, and the file reads as the message.
+fn check<M: Message + PartialEq + Debug>(message: &M) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("golden")
+        .join(format!("{}.v{}.json", M::NAME, M::VERSION));
+    let written = serde_json::to_value(message).expect("a message is JSON");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        let pretty = serde_json::to_string_pretty(&written).expect("a value is JSON");
+        std::fs::write(&path, pretty + "\n").expect("golden/ can be written");
+    }
+    let golden = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}; UPDATE_GOLDEN=1 writes it", path.display()));
+    let golden_value: Value = serde_json::from_str(&golden).expect("a golden file is JSON");
+    assert_eq!(
+        written,
+        golden_value,
+        "{} is written differently now",
+        M::NAME
+    );
+    let read: M = serde_json::from_str(&golden)
+        .unwrap_or_else(|error| panic!("{} can't be read any more: {error}", path.display()));
+    assert_eq!(&read, message);
+}
+
+fn product() -> ProductEto {
+    ProductEto {
+        id: PRODUCT,
+        name: "Product A".to_owned(),
+        description: Some("A product".to_owned()),
+        price: "19.90".parse().expect("a decimal"),
+        release_date: Some(jiff::civil::date(2024, 11, 1)),
+        version: 3,
+    }
+}
+
+fn user() -> UserEto {
+    UserEto {
+        id: CUSTOMER,
+        user_name: "alice".to_owned(),
+        name: Some("Alice".to_owned()),
+        surname: Some("Arden".to_owned()),
+        email: "alice@example.com".to_owned(),
+        phone_number: Some("+44 20 7946 0018".to_owned()),
+        is_active: true,
+        roles: vec!["customer".to_owned()],
+        version: 2,
+    }
+}
+
+#[test]
+fn catalog_messages_keep_their_shape() {
+    check(&EntityCreatedEto { entity: product() });
+    check(&EntityUpdatedEto { entity: product() });
+    check(&EntityDeletedEto { entity: product() });
+    check(&ProductPriceChangedEto {
+        product_id: PRODUCT,
+        old_price: "19.90".parse().expect("a decimal"),
+        new_price: "14.90".parse().expect("a decimal"),
+    });
+    check(&StockReservedEto {
+        order_id: ORDER,
+        product_id: PRODUCT,
+        quantity: 2,
+    });
+    check(&StockRejectedEto {
+        order_id: ORDER,
+        product_id: PRODUCT,
+        quantity: 2,
+        reason: StockRejection::OutOfStock,
+    });
+    check(&ReleaseStock { order_id: ORDER });
+}
+
+#[test]
+fn ordering_messages_keep_their_shape() {
+    check(&OrderPlacedEto {
+        order_id: ORDER,
+        customer_name: "David".to_owned(),
+        customer_id: Some(CUSTOMER),
+        product_id: PRODUCT,
+        quantity: 2,
+    });
+    check(&OrderConfirmedEto {
+        order_id: ORDER,
+        customer_id: Some(CUSTOMER),
+        product_id: PRODUCT,
+        quantity: 2,
+        total: "39.80".parse().expect("a decimal"),
+    });
+    check(&OrderRejectedEto {
+        order_id: ORDER,
+        customer_id: Some(CUSTOMER),
+        product_id: PRODUCT,
+        quantity: 2,
+        reason: "out_of_stock".to_owned(),
+    });
+    check(&OrderCancelledEto {
+        order_id: ORDER,
+        customer_id: Some(CUSTOMER),
+        product_id: PRODUCT,
+        quantity: 2,
+        reason: "requested".to_owned(),
+    });
+    check(&OrderDiscountedEto {
+        order_id: ORDER,
+        customer_id: Some(CUSTOMER),
+        product_id: PRODUCT,
+        discount: "10.00".parse().expect("a decimal"),
+        total: "29.80".parse().expect("a decimal"),
+    });
+}
+
+#[test]
+fn identity_messages_keep_their_shape() {
+    check(&EntityCreatedEto { entity: user() });
+    check(&EntityUpdatedEto { entity: user() });
+    check(&EntityDeletedEto { entity: user() });
+}
+
+#[test]
+fn a_field_of_a_newer_publisher_is_ignored() {
+    let newer = format!(r#"{{"orderId":"{ORDER}","urgency":"high"}}"#);
+    let command: ReleaseStock = serde_json::from_str(&newer).expect("unknown fields are ignored");
+    assert_eq!(command, ReleaseStock { order_id: ORDER });
+}
+
+#[test]
+fn somebody_who_gave_no_name_is_called_by_their_user_name() {
+    let nameless = UserEto {
+        name: None,
+        surname: None,
+        ..user()
+    };
+    assert_eq!(nameless.display_name(), "alice");
+    assert_eq!(user().display_name(), "Alice Arden");
+}
