@@ -52,8 +52,11 @@ pub use {
     retry_policy::RetryPolicy,
     settings::BusSettings,
     transport::{
-        Binding, Capabilities, Delivery, Group, Malformed, Receipt, Settlement, Subscription,
+        Binding, Capabilities, Delivery, Group, InMemory, Malformed, Receipt, Settlement, Subscription,
         Transport,
     },
     unit_of_work::UnitOfWork,
 };
+
+#[cfg(feature = "rabbitmq")]
+pub use transport::{InvalidAddress, RabbitMq};

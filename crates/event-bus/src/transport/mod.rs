@@ -1,7 +1,8 @@
 //! What carries envelopes between participants.
 
-//mod in_memory;
-//mod rabbitmq;
+mod in_memory;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,8 +15,9 @@ use tokio::sync::mpsc;
 use crate::envelope::Envelope;
 use crate::message::Kind;
 
-//pub use in_memory::InMemory;
-//pub use rabbitmq::RabbitMq;
+pub use in_memory::InMemory;
+#[cfg(feature = "rabbitmq")]
+pub use rabbitmq::{InvalidAddress, RabbitMq};
 
 /// A way for messages to travel.
 ///

@@ -1,0 +1,182 @@
+//! A member of a consumer group, through all reconnects.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::StreamExt as _;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use lapin::{Channel, Consumer};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::Supervised;
+use super::{topology, wire};
+use crate::transport::{Acknowledge, Delivery, Group, Receipt};
+
+/// Before a channel is set up again that the broker has closed: the reason may still hold.
+const REOPEN_DELAY: Duration = Duration::from_secs(1);
+
+/// The two queues of a group. Each is consumed on a channel of its own, where delivery tags rise
+/// in the order in which messages are passed on.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Source {
+    /// What the group is bound for.
+    Group,
+    /// What the broker has given up on.
+    Dead,
+}
+
+/// Passes on what one queue of a group delivers, on one channel after another, until cancelled.
+pub(super) async fn run(
+    connection: Supervised,
+    group: Group,
+    source: Source,
+    deliveries: UnboundedSender<Delivery>,
+    cancelled: CancellationToken,
+) {
+    loop {
+        let consuming = consume(&connection, &group, source, &deliveries);
+        match cancelled.run_until_cancelled(consuming).await {
+            None => return,
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                tracing::warn!(queue = group.name, %error, "consuming was interrupted");
+            }
+        }
+        let pause = tokio::time::sleep(REOPEN_DELAY);
+        if cancelled.run_until_cancelled(pause).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Sets a channel up and passes on what it delivers, until it ends.
+///
+/// When this is dropped, the consumer is cancelled. The channel stays open for acknowledgements
+/// still to come, until the last receipt goes.
+async fn consume(
+    connection: &Supervised,
+    group: &Group,
+    source: Source,
+    deliveries: &UnboundedSender<Delivery>,
+) -> lapin::Result<()> {
+    let Some(connection) = connection.get().await else {
+        return Ok(());
+    };
+    let channel = connection.create_channel().await?;
+    topology::declare_exchanges(&channel).await?;
+    topology::declare_group(&channel, group).await?;
+    channel
+        .basic_qos(group.prefetch, BasicQosOptions::default())
+        .await?;
+    let (queue, given_up) = match source {
+        Source::Group => (group.name.clone(), false),
+        Source::Dead => (topology::dead_queue(&group.name), true),
+    };
+    let mut consumer = subscribe(&channel, &queue).await?;
+    let acknowledge = Arc::new(ChannelAcknowledge::new(channel));
+    while let Some(delivery) = consumer.next().await {
+        let delivery = delivery?;
+        let receipt = acknowledge.clone().receipt(delivery.delivery_tag);
+        let passed_on = deliveries.send(Delivery {
+            content: wire::read(delivery).map(Arc::new),
+            given_up,
+            receipt,
+        });
+        if passed_on.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn subscribe(channel: &Channel, queue: &str) -> lapin::Result<Consumer> {
+    channel
+        .basic_consume(
+            queue.into(),
+            "".into(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        )
+        .await
+}
+
+/// Acknowledges on one channel, as many as possible with one frame.
+#[derive(Debug)]
+struct ChannelAcknowledge {
+    channel: Channel,
+    outstanding: Mutex<BTreeSet<u64>>,
+    /// Held from the choice of frames until they are queued: a frame for tags that another one
+    /// has answered for already is an error that closes the channel.
+    sending: tokio::sync::Mutex<()>,
+}
+
+impl ChannelAcknowledge {
+    fn new(channel: Channel) -> Self {
+        Self {
+            channel,
+            outstanding: Mutex::default(),
+            sending: tokio::sync::Mutex::default(),
+        }
+    }
+
+    fn receipt(self: Arc<Self>, tag: u64) -> Receipt {
+        self.outstanding
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(tag);
+        Receipt { tag, channel: self }
+    }
+
+    /// Forgets the tags and says which frames answer for them: (tag, multiple).
+    fn settle(&self, tags: &[u64]) -> Vec<(u64, bool)> {
+        let mut outstanding = self
+            .outstanding
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for tag in tags {
+            outstanding.remove(tag);
+        }
+        frames(tags, outstanding.first().copied())
+    }
+}
+
+/// One frame for all tags before the first one that is still outstanding, and one for each of
+/// the others.
+fn frames(tags: &[u64], first_outstanding: Option<u64>) -> Vec<(u64, bool)> {
+    let is_before = |tag: &u64| first_outstanding.is_none_or(|first| *tag < first);
+    let (before, after): (Vec<u64>, Vec<u64>) = tags.iter().partition(|tag| is_before(tag));
+    let multiple = before.into_iter().max().map(|tag| (tag, true));
+    let single = after.into_iter().map(|tag| (tag, false));
+    multiple.into_iter().chain(single).collect()
+}
+
+#[async_trait]
+impl Acknowledge for ChannelAcknowledge {
+    async fn acknowledge(&self, tags: &[u64]) {
+        let _sending = self.sending.lock().await;
+        for (tag, multiple) in self.settle(tags) {
+            // If the channel is gone, the messages come again and the inbox knows them.
+            let _ = self
+                .channel
+                .basic_ack(tag, BasicAckOptions { multiple })
+                .await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_frame_acknowledges_everything_before_the_first_outstanding_delivery() {
+        assert_eq!(frames(&[1, 2, 3], None), [(3, true)]);
+        assert_eq!(frames(&[1, 2, 3], Some(4)), [(3, true)]);
+        assert_eq!(frames(&[1, 3, 4], Some(2)), [(1, true), (3, false), (4, false)]);
+        assert_eq!(frames(&[5, 6], Some(1)), [(5, false), (6, false)]);
+    }
+}

@@ -1,0 +1,108 @@
+//! [`RabbitMq`]: AMQP 0-9-1 on quorum queues, RabbitMQ 3.10 and later.
+//!
+//! Publishing and consuming have a connection each, since a broker that holds back publishers
+//! does so by connection, and consumers should go on then.
+
+mod connection;
+mod consumer;
+mod publisher;
+mod topology;
+mod wire;
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use lapin::uri::AMQPUri;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::connection::Supervised;
+use self::consumer::Source;
+use self::publisher::Publisher;
+use super::{Capabilities, Group, Settlement, Subscription, Transport};
+use crate::envelope::Envelope;
+
+/// Messages over RabbitMQ.
+#[derive(Debug)]
+pub struct RabbitMq {
+    consuming: Supervised,
+    publisher: Publisher,
+    closed: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl RabbitMq {
+    /// A transport over the brokers at the given addresses, tried in turn until one answers.
+    ///
+    /// An address is `amqp://user:password@host:port/vhost`, or `amqps` for TLS; several are
+    /// separated by commas. Nothing is connected before the bus starts.
+    ///
+    /// # Errors
+    ///
+    /// If one of them is no AMQP address.
+    pub fn new(addresses: &str) -> Result<Self, InvalidAddress> {
+        let addresses = addresses
+            .split(',')
+            .map(|address| address.trim().parse::<AMQPUri>().map_err(InvalidAddress))
+            .collect::<Result<Vec<_>, _>>()?;
+        let closed = CancellationToken::new();
+        let publishing = Supervised::new("publishing", addresses.clone(), closed.clone());
+        Ok(Self {
+            consuming: Supervised::new("consuming", addresses, closed.clone()),
+            publisher: Publisher::new(publishing),
+            closed,
+            tasks: TaskTracker::new(),
+        })
+    }
+}
+
+/// What was given is no AMQP address. The address is not repeated, as it may hold a password.
+#[derive(Debug, thiserror::Error)]
+#[error("not an AMQP address (amqp://user:password@host:port/vhost): {0}")]
+pub struct InvalidAddress(String);
+
+#[async_trait]
+impl Transport for RabbitMq {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            durable: true,
+            delivery_limit: true,
+            distributed: true,
+        }
+    }
+
+    async fn publish(&self, messages: Vec<Envelope>) -> BoxFuture<'static, Vec<Settlement>> {
+        self.publisher.publish(messages).await
+    }
+
+    async fn subscribe(&self, group: Group) -> Subscription {
+        let (sender, deliveries) = mpsc::unbounded_channel();
+        let cancelled = self.closed.child_token();
+        let membership = cancelled.clone().drop_guard();
+        for source in [Source::Group, Source::Dead] {
+            self.tasks.spawn(consumer::run(
+                self.consuming.clone(),
+                group.clone(),
+                source,
+                sender.clone(),
+                cancelled.clone(),
+            ));
+        }
+        Subscription {
+            deliveries,
+            _membership: membership,
+        }
+    }
+
+    fn connected(&self) -> bool {
+        self.publisher.connected() && self.consuming.connected()
+    }
+
+    async fn close(&self) {
+        self.closed.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.consuming.close().await;
+        self.publisher.close().await;
+    }
+}

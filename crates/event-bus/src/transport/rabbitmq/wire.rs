@@ -1,0 +1,167 @@
+//! An envelope as AMQP 0-9-1 properties and back.
+//!
+//! CloudEvents binary mode, after its
+//! [AMQP binding](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md):
+//! attributes are headers with the prefix `cloudEvents_`, the body is the data. What AMQP has a
+//! property for (`message_id`, `type`, `app_id`, `content_type`, `timestamp`) stands there as
+//! well, and serves a publisher that knows no CloudEvents. Trace context is in the headers
+//! `traceparent` and `tracestate`.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use lapin::BasicProperties;
+use lapin::message::Delivery;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use uuid::Uuid;
+
+use super::topology;
+use crate::envelope::{Envelope, TraceContext};
+use crate::message::Kind;
+use crate::transport::Malformed;
+
+const PREFIX: &str = "cloudEvents_";
+const PERSISTENT: u8 = 2;
+
+/// The properties an envelope is published with.
+pub(super) fn properties(envelope: &Envelope) -> BasicProperties {
+    let mut headers = FieldTable::default();
+    let mut set = |name: String, value: AMQPValue| {
+        headers.insert(ShortString::from(name), value);
+    };
+    let mut attribute = |name: &str, value: &str| set(format!("{PREFIX}{name}"), text(value));
+    attribute("specversion", "1.0");
+    attribute("id", &envelope.id.to_string());
+    attribute("type", &envelope.name);
+    attribute("source", &envelope.source);
+    attribute("time", &envelope.time.to_string());
+    attribute("correlationid", &envelope.correlation_id.to_string());
+    if let Some(causation_id) = envelope.causation_id {
+        attribute("causationid", &causation_id.to_string());
+    }
+    if let Some(key) = &envelope.partition_key {
+        attribute("partitionkey", key);
+    }
+    let version = AMQPValue::LongLongInt(envelope.version.into());
+    set(format!("{PREFIX}dataversion"), version);
+    if let Some(traceparent) = &envelope.trace.traceparent {
+        set("traceparent".to_owned(), text(traceparent));
+    }
+    if let Some(tracestate) = &envelope.trace.tracestate {
+        set("tracestate".to_owned(), text(tracestate));
+    }
+    BasicProperties::default()
+        .with_message_id(envelope.id.to_string().into())
+        .with_type(envelope.name.as_str().into())
+        .with_app_id(envelope.source.as_str().into())
+        .with_content_type("application/json".into())
+        .with_timestamp(envelope.time.as_second().unsigned_abs())
+        .with_delivery_mode(PERSISTENT)
+        .with_headers(headers)
+}
+
+/// Reads a delivery. A message needs an id and a name; the rest has defaults.
+pub(super) fn read(delivery: Delivery) -> Result<Envelope, Malformed> {
+    let reader = Reader {
+        properties: &delivery.properties,
+    };
+    let kind = if delivery.exchange.as_str() == topology::COMMANDS {
+        Kind::Command
+    } else {
+        Kind::Event
+    };
+    let envelope = reader.envelope(kind);
+    let body = Bytes::from(delivery.data);
+    match envelope {
+        Ok(envelope) => Ok(Envelope { body, ..envelope }),
+        Err(reason) => Err(Malformed { reason, body }),
+    }
+}
+
+struct Reader<'a> {
+    properties: &'a BasicProperties,
+}
+
+impl Reader<'_> {
+    fn envelope(&self, kind: Kind) -> Result<Envelope, String> {
+        let id = self
+            .attribute("id")
+            .or_else(|| self.property(BasicProperties::message_id))
+            .ok_or("it has neither `cloudEvents_id` nor a message id")?;
+        let id = Uuid::parse_str(&id).map_err(|_| format!("its id `{id}` is no UUID"))?;
+        let name = self
+            .attribute("type")
+            .or_else(|| self.property(BasicProperties::kind))
+            .ok_or("it has neither `cloudEvents_type` nor a type")?;
+        let version = match self.attribute("dataversion") {
+            Some(version) => version
+                .parse()
+                .map_err(|_| format!("its dataversion `{version}` is no number"))?,
+            None => 1,
+        };
+        Ok(Envelope {
+            id,
+            name,
+            version,
+            kind,
+            source: self
+                .attribute("source")
+                .or_else(|| self.property(BasicProperties::app_id))
+                .unwrap_or_default(),
+            time: self.time(),
+            partition_key: self.attribute("partitionkey"),
+            correlation_id: self.uuid("correlationid").unwrap_or(id),
+            causation_id: self.uuid("causationid"),
+            trace: TraceContext {
+                traceparent: self
+                    .header("traceparent")
+                    .or_else(|| self.attribute("traceparent")),
+                tracestate: self
+                    .header("tracestate")
+                    .or_else(|| self.attribute("tracestate")),
+            },
+            mandatory: false,
+            body: Bytes::new(),
+        })
+    }
+
+    fn time(&self) -> Timestamp {
+        let attribute = self.attribute("time").and_then(|time| time.parse().ok());
+        let property = || {
+            let seconds = i64::try_from((*self.properties.timestamp())?).ok()?;
+            Timestamp::from_second(seconds).ok()
+        };
+        attribute.or_else(property).unwrap_or_else(Timestamp::now)
+    }
+
+    fn uuid(&self, name: &str) -> Option<Uuid> {
+        self.attribute(name)?.parse().ok()
+    }
+
+    fn attribute(&self, name: &str) -> Option<String> {
+        self.header(&format!("{PREFIX}{name}"))
+            .or_else(|| self.header(&format!("cloudEvents:{name}")))
+    }
+
+    fn header(&self, name: &str) -> Option<String> {
+        match self.properties.headers().as_ref()?.inner().get(name)? {
+            AMQPValue::LongString(value) => Some(value.to_string()),
+            AMQPValue::ShortString(value) => Some(value.to_string()),
+            AMQPValue::LongLongInt(value) => Some(value.to_string()),
+            AMQPValue::LongInt(value) => Some(value.to_string()),
+            AMQPValue::LongUInt(value) => Some(value.to_string()),
+            AMQPValue::ShortInt(value) => Some(value.to_string()),
+            AMQPValue::ShortUInt(value) => Some(value.to_string()),
+            AMQPValue::ShortShortInt(value) => Some(value.to_string()),
+            AMQPValue::ShortShortUInt(value) => Some(value.to_string()),
+            _ => None,
+        }
+    }
+
+    fn property(&self, get: impl Fn(&BasicProperties) -> &Option<ShortString>) -> Option<String> {
+        get(self.properties).as_ref().map(ToString::to_string)
+    }
+}
+
+fn text(value: &str) -> AMQPValue {
+    AMQPValue::LongString(value.into())
+}
