@@ -44,6 +44,49 @@ create table inbox (
 -- Ids of other making (a publisher that is not this bus) and of times without a partition.
 create table inbox_default partition of inbox default;
 
+-- The smallest UUIDv7 of a day (UTC): its first 48 bits are milliseconds since 1970.
+create function inbox_day_start(day date) returns uuid
+language sql immutable as $$
+    select (lpad(to_hex((extract(epoch from day) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid
+$$;
+
+-- Makes the partitions of today and the next two days, and drops what is older than `retention`.
+-- Called every hour by each instance; one of them does the work.
+create function inbox_keep(retention interval) returns void
+language plpgsql as $$
+declare
+    today constant date := (now() at time zone 'utc')::date;
+    day date;
+    partition text;
+begin
+    if not pg_try_advisory_xact_lock(hashtextextended('event_bus_inbox.' || current_schema(), 0)) then
+        return;
+    end if;
+    for day in select generate_series(today, today + 2, interval '1 day') loop
+        partition := 'inbox_' || to_char(day, 'YYYYMMDD');
+        continue when to_regclass(partition) is not null;
+        begin
+            execute format('create table %I partition of inbox for values from (%L) to (%L)',
+                           partition, inbox_day_start(day), inbox_day_start(day + 1));
+        exception when check_violation then
+            -- The default partition has rows of that day already; the day stays there.
+            null;
+        end;
+    end loop;
+    for partition in
+        select child.relname
+        from pg_inherits join pg_class child on child.oid = inhrelid
+        where inhparent = 'inbox'::regclass and child.relname ~ '^inbox_[0-9]{8}$'
+          and to_date(right(child.relname, 8), 'YYYYMMDD') < (now() at time zone 'utc' - retention)::date
+    loop
+        execute format('drop table %I', partition);
+    end loop;
+    delete from inbox_default where received_at < now() - retention;
+end
+$$;
+
+select inbox_keep('7 days');
+
 -- Messages that a handler failed at and will be given again. The inbox has their rows already.
 create table inbox_retries (
     message_id uuid not null,

@@ -12,9 +12,17 @@ mod bus;
 #[cfg(feature = "postgres")]
 mod dead_letters;
 #[cfg(feature = "postgres")]
+mod dispatcher;
+#[cfg(feature = "postgres")]
 mod handler;
 #[cfg(feature = "postgres")]
+mod housekeeping;
+#[cfg(feature = "postgres")]
+mod inbox;
+#[cfg(feature = "postgres")]
 mod migrate;
+#[cfg(feature = "postgres")]
+mod outage;
 #[cfg(feature = "postgres")]
 mod outbox;
 #[cfg(feature = "postgres")]
@@ -22,9 +30,15 @@ mod received;
 #[cfg(feature = "postgres")]
 mod registry;
 #[cfg(feature = "postgres")]
+mod relay;
+#[cfg(feature = "postgres")]
 mod repository;
 #[cfg(feature = "postgres")]
+mod retries;
+#[cfg(feature = "postgres")]
 mod retry_policy;
+#[cfg(feature = "postgres")]
+mod running;
 #[cfg(feature = "postgres")]
 mod settings;
 #[cfg(feature = "postgres")]
@@ -43,7 +57,7 @@ pub use message::{Command, Event, Kind, Message, MessageKind};
 #[cfg(feature = "postgres")]
 pub use {
     builder::EventBusBuilder,
-    bus::{BusHealth, EventBus},
+    bus::{BusHealth, EventBus, PublishNowError},
     handler::{BatchHandler, Handler, HandlerError},
     migrate::migrate,
     received::Received,
@@ -52,8 +66,8 @@ pub use {
     retry_policy::RetryPolicy,
     settings::BusSettings,
     transport::{
-        Binding, Capabilities, Delivery, Group, InMemory, Malformed, Receipt, Settlement, Subscription,
-        Transport,
+        Binding, Capabilities, Delivery, Group, InMemory, Malformed, Receipt, Settlement,
+        Subscription, Transport,
     },
     unit_of_work::UnitOfWork,
 };

@@ -1,6 +1,9 @@
 //! When a failed message is tried again.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
+
+use uuid::Uuid;
 
 /// What happens to a message whose handler failed with an error that may pass.
 ///
@@ -53,6 +56,13 @@ impl RetryPolicy {
     }
 }
 
+/// A number in 0..=1 that differs from message to message and from attempt to attempt.
+pub(crate) fn jitter(message_id: &Uuid, attempts: u32) -> f64 {
+    let mut hasher = DefaultHasher::new();
+    (message_id, attempts).hash(&mut hasher);
+    f64::from(hasher.finish() as u32) / f64::from(u32::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +81,14 @@ mod tests {
             delays,
             [seconds(1), seconds(2), seconds(3), seconds(3), None]
         );
+    }
+
+    #[test]
+    fn jitter_is_spread_over_its_range() {
+        let values: Vec<f64> = (0..100).map(|_| jitter(&Uuid::now_v7(), 3)).collect();
+        assert!(values.iter().any(|value| *value < 0.3));
+        assert!(values.iter().any(|value| *value > 0.7));
+        assert!(values.iter().all(|value| (0.0..=1.0).contains(value)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
@@ -34,12 +35,23 @@ pub(crate) struct Publisher {
     pub(crate) service: String,
     /// Rung after a commit that wrote messages.
     pub(crate) relay: WakeUp,
+    /// Rung after a commit that scheduled messages which are due before the relay looks anyway.
+    pub(crate) clock: WakeUp,
+    /// How often the relay looks anyway.
+    pub(crate) poll_interval: Duration,
 }
 
 #[derive(Debug, Default)]
 struct Pending {
     now: Vec<Envelope>,
     later: Vec<(Timestamp, Envelope)>,
+}
+
+/// How many messages there were when a savepoint was made.
+#[derive(Debug)]
+pub(crate) struct Savepoint {
+    now: usize,
+    later: usize,
 }
 
 impl UnitOfWork {
@@ -121,10 +133,14 @@ impl UnitOfWork {
         let Pending { now, later } = &self.pending;
         outbox::insert(&mut self.transaction, now).await?;
         outbox::insert_scheduled(&mut self.transaction, later).await?;
-        let has_messages = !(now.is_empty() && later.is_empty());
+        let has_messages = !now.is_empty();
+        let first_due = later.iter().map(|(at, _)| *at).min();
         self.transaction.commit().await?;
         if has_messages {
             self.publisher.relay.ring();
+        }
+        if first_due.is_some_and(|due| due < Timestamp::now() + self.publisher.poll_interval) {
+            self.publisher.clock.ring();
         }
         Ok(())
     }
@@ -136,6 +152,30 @@ impl UnitOfWork {
     /// If the connection is lost, which rolls back as well.
     pub async fn rollback(self) -> Result<(), sqlx::Error> {
         self.transaction.rollback().await
+    }
+
+    /// Marks a point to come back to with [`rollback_to_savepoint`](Self::rollback_to_savepoint).
+    pub(crate) async fn savepoint(&mut self) -> Result<Savepoint, sqlx::Error> {
+        sqlx::query("savepoint handler")
+            .execute(&mut *self.transaction)
+            .await?;
+        Ok(Savepoint {
+            now: self.pending.now.len(),
+            later: self.pending.later.len(),
+        })
+    }
+
+    /// Takes back what was done and published since.
+    pub(crate) async fn rollback_to_savepoint(
+        &mut self,
+        savepoint: Savepoint,
+    ) -> Result<(), sqlx::Error> {
+        self.pending.now.truncate(savepoint.now);
+        self.pending.later.truncate(savepoint.later);
+        sqlx::query("rollback to savepoint handler")
+            .execute(&mut *self.transaction)
+            .await?;
+        Ok(())
     }
 
     pub(crate) fn inherit(&mut self, lineage: Lineage) {

@@ -48,7 +48,7 @@ impl Transport for InMemory {
         let mut broker = self.broker();
         let settlements: Vec<_> = messages
             .into_iter()
-            .map(|envelope| broker.route(Arc::new(envelope)))
+            .map(|envelope| broker.route(&Arc::new(envelope)))
             .collect();
         async move { settlements }.boxed()
     }
@@ -104,10 +104,10 @@ struct Member {
 }
 
 impl Broker {
-    fn route(&mut self, envelope: Arc<Envelope>) -> Settlement {
+    fn route(&mut self, envelope: &Arc<Envelope>) -> Settlement {
         let mut routed = false;
         for queue in self.groups.values_mut() {
-            if queue.bindings.iter().any(|b| b.matches(&envelope)) {
+            if queue.bindings.iter().any(|b| b.matches(envelope)) {
                 routed = true;
                 queue.waiting.push_back(envelope.clone());
                 queue.deliver();
@@ -245,9 +245,7 @@ fn topic_matches(pattern: &[&str], name: &[&str]) -> bool {
         [] => name.is_empty(),
         ["#", rest @ ..] => (0..=name.len()).any(|skipped| topic_matches(rest, &name[skipped..])),
         [word, rest @ ..] => match name {
-            [first, others @ ..] => {
-                (*word == "*" || word == first) && topic_matches(rest, others)
-            }
+            [first, others @ ..] => (*word == "*" || word == first) && topic_matches(rest, others),
             [] => false,
         },
     }
@@ -264,7 +262,10 @@ mod tests {
             let name: Vec<&str> = name.split('.').collect();
             topic_matches(&pattern, &name)
         };
-        assert!(matches("catalog.product.created", "catalog.product.created"));
+        assert!(matches(
+            "catalog.product.created",
+            "catalog.product.created"
+        ));
         assert!(matches("catalog.*.created", "catalog.product.created"));
         assert!(matches("catalog.#", "catalog.product.created"));
         assert!(matches("#", "anything"));

@@ -100,7 +100,11 @@ impl Shared {
                         break error.to_string();
                     }
                     Ok(Some(Event::ConnectionBlocked(reason))) => {
-                        tracing::warn!(purpose = self.purpose, reason, "the broker takes no messages");
+                        tracing::warn!(
+                            purpose = self.purpose,
+                            reason,
+                            "the broker takes no messages"
+                        );
                     }
                     Ok(None) => break "connection closed".to_owned(),
                     _ if !connection.status().connected() => break "connection lost".to_owned(),
@@ -108,7 +112,11 @@ impl Shared {
                 }
             };
             current.send_replace(None);
-            tracing::warn!(purpose = self.purpose, reason, "lost the broker, reconnecting");
+            tracing::warn!(
+                purpose = self.purpose,
+                reason,
+                "lost the broker, reconnecting"
+            );
         }
     }
 

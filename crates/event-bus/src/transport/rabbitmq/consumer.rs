@@ -176,7 +176,10 @@ mod tests {
     fn one_frame_acknowledges_everything_before_the_first_outstanding_delivery() {
         assert_eq!(frames(&[1, 2, 3], None), [(3, true)]);
         assert_eq!(frames(&[1, 2, 3], Some(4)), [(3, true)]);
-        assert_eq!(frames(&[1, 3, 4], Some(2)), [(1, true), (3, false), (4, false)]);
+        assert_eq!(
+            frames(&[1, 3, 4], Some(2)),
+            [(1, true), (3, false), (4, false)]
+        );
         assert_eq!(frames(&[5, 6], Some(1)), [(5, false), (6, false)]);
     }
 }

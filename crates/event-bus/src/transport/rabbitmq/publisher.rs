@@ -1,7 +1,7 @@
 //! Publishing with confirms, pipelined.
 
 use futures::FutureExt as _;
-use futures::future::{BoxFuture, MaybeDone, join_all, maybe_done};
+use futures::future::{BoxFuture, join_all, maybe_done};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation, PublisherConfirm};
 use tokio::sync::Mutex;

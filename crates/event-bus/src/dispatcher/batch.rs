@@ -1,0 +1,145 @@
+//! What has arrived, handled in one transaction.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Dispatcher, Unsettled, span};
+use crate::dead_letters::{self, DeadLetter, Reason};
+use crate::envelope::{Envelope, MAX_BODY_BYTES};
+use crate::inbox;
+use crate::registry::{HandlerEntry, Registry, Task};
+use crate::transport::{Delivery, Receipt};
+
+/// A message that has handlers here.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) envelope: Arc<Envelope>,
+    pub(super) receipt: Receipt,
+}
+
+/// A delivery that no handler can be given.
+#[derive(Debug)]
+pub(super) struct Unreadable {
+    envelope: Option<Arc<Envelope>>,
+    body: bytes::Bytes,
+    reason: Reason,
+    detail: String,
+    pub(super) receipt: Receipt,
+}
+
+/// Parts what handlers can be given from what they can't.
+pub(super) fn sort_out(
+    arrived: Vec<Delivery>,
+    registry: &Registry,
+) -> (Vec<Arrival>, Vec<Unreadable>) {
+    let (mut messages, mut unreadable) = (Vec::with_capacity(arrived.len()), Vec::new());
+    for delivery in arrived {
+        let receipt = delivery.receipt;
+        match delivery.content {
+            Err(malformed) => unreadable.push(Unreadable {
+                envelope: None,
+                body: malformed.body,
+                reason: Reason::Malformed,
+                detail: malformed.reason,
+                receipt,
+            }),
+            Ok(envelope) => match objection(&envelope, delivery.given_up, registry) {
+                None => messages.push(Arrival { envelope, receipt }),
+                Some((reason, detail)) => unreadable.push(Unreadable {
+                    body: envelope.body.clone(),
+                    envelope: Some(envelope),
+                    reason,
+                    detail,
+                    receipt,
+                }),
+            },
+        }
+    }
+    (messages, unreadable)
+}
+
+fn objection(envelope: &Envelope, given_up: bool, registry: &Registry) -> Option<(Reason, String)> {
+    if given_up {
+        let detail = "the broker delivered it too often without an answer".to_owned();
+        return Some((Reason::DeliveryLimit, detail));
+    }
+    if envelope.body.len() > MAX_BODY_BYTES {
+        let detail = format!(
+            "the body is {} bytes, more than the {MAX_BODY_BYTES} that are taken",
+            envelope.body.len()
+        );
+        return Some((Reason::TooLarge, detail));
+    }
+    if registry.handlers_of(&envelope.name).is_empty() {
+        let detail = format!("no handler here knows `{}`", envelope.name);
+        return Some((Reason::UnknownMessage, detail));
+    }
+    None
+}
+
+impl Dispatcher {
+    /// Runs all handlers of all messages in one transaction, or none of them.
+    pub(super) async fn handle_together(&self, messages: &[Arrival]) -> Result<(), Unsettled> {
+        let span = span::for_batch(messages.len());
+        let _timer = span::HandlingTimer::start("batch");
+        tracing::Instrument::instrument(self.run_batch(messages), span).await
+    }
+
+    async fn run_batch(&self, messages: &[Arrival]) -> Result<(), Unsettled> {
+        let mut work = self.begin().await?;
+        let claims: Vec<_> = messages
+            .iter()
+            .flat_map(|message| {
+                let handlers = self.registry.handlers_of(&message.envelope.name);
+                handlers
+                    .iter()
+                    .map(|handler| (message.envelope.id, handler.name))
+            })
+            .collect();
+        let mut fresh = inbox::claim(&mut work, &claims).await?;
+        span::count_duplicates(claims.len() - fresh.len());
+
+        let mut sets: Vec<(&HandlerEntry, Vec<Task>)> = Vec::new();
+        for message in messages {
+            for handler in self.registry.handlers_of(&message.envelope.name) {
+                // Removed, so that a message that is in the batch twice is handled once.
+                if !fresh.remove(&(message.envelope.id, handler.name.to_owned())) {
+                    continue;
+                }
+                let task = Task {
+                    envelope: message.envelope.clone(),
+                    attempt: 1,
+                };
+                if handler.takes_batches {
+                    match sets.iter_mut().find(|(set, _)| std::ptr::eq(*set, handler)) {
+                        Some((_, tasks)) => tasks.push(task),
+                        None => sets.push((handler, vec![task])),
+                    }
+                } else {
+                    self.run_handler(handler, &[task], &mut work).await?;
+                }
+            }
+        }
+        for (handler, tasks) in sets {
+            self.run_handler(handler, &tasks, &mut work).await?;
+        }
+        work.commit().await?;
+        Ok(())
+    }
+
+    /// Stores a delivery that no handler can be given among the dead letters.
+    pub(super) async fn bury_unreadable(&self, letter: &Unreadable) -> Result<(), sqlx::Error> {
+        let mut connection = self.pool.acquire().await?;
+        let letter = DeadLetter {
+            envelope: letter.envelope.as_deref(),
+            body: &letter.body,
+            handler: None,
+            reason: letter.reason,
+            reasons: std::slice::from_ref(&letter.detail),
+            attempts: 0,
+            first_failed_at: Timestamp::now(),
+        };
+        dead_letters::insert(&mut connection, &letter).await
+    }
+}

@@ -1,0 +1,149 @@
+//! From the transport to the handlers.
+//!
+//! What has arrived, up to a batch, is handled in one transaction: inbox rows, handlers, the
+//! messages they publish, one commit; then it is acknowledged. If anything in the batch fails it
+//! is rolled back and each message is handled by itself, so that one message's failure is its own.
+//!
+//! A message is acknowledged when each of its handlers has either committed its effect or the
+//! message is stored for it, as a retry or a dead letter. If the database is away nothing of this
+//! can be, and the message is held until it is back.
+
+mod alone;
+mod batch;
+mod retrier;
+mod span;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::registry::{HandlerFailure, Registry};
+use crate::settings::BusSettings;
+use crate::transport::{Delivery, Subscription, acknowledge};
+use crate::unit_of_work::{Publisher, UnitOfWork};
+use crate::wake::WakeUp;
+
+pub(crate) use self::retrier::run as run_retrier;
+
+/// While the database is away: from the first try to the longest pause.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What handling messages works with.
+#[derive(Debug)]
+pub(crate) struct Dispatcher {
+    pub(crate) pool: PgPool,
+    pub(crate) publisher: Arc<Publisher>,
+    pub(crate) registry: Registry,
+    pub(crate) settings: BusSettings,
+    /// Rung when a retry was stored.
+    pub(crate) retry_stored: WakeUp,
+}
+
+/// Why a message is not settled.
+#[derive(Debug)]
+enum Unsettled {
+    /// The database is away, or refuses everything. Nothing is known of the message.
+    Outage(sqlx::Error),
+    /// The handler failed.
+    Failed(HandlerFailure),
+}
+
+impl From<sqlx::Error> for Unsettled {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Outage(error)
+    }
+}
+
+impl Dispatcher {
+    /// Handles what arrives until shut down, finishing the batch at hand. Several of these may
+    /// share one subscription.
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        subscription: Arc<Mutex<Subscription>>,
+        shutdown: CancellationToken,
+    ) {
+        let mut arrived = Vec::new();
+        loop {
+            let receive = async {
+                let mut subscription = subscription.lock().await;
+                let deliveries = &mut subscription.deliveries;
+                deliveries
+                    .recv_many(&mut arrived, self.settings.batch)
+                    .await
+            };
+            match shutdown.run_until_cancelled(receive).await {
+                None | Some(0) => return,
+                Some(_) => self.settle(std::mem::take(&mut arrived), &shutdown).await,
+            }
+        }
+    }
+
+    /// Handles what arrived together. What is not settled when it returns was interrupted by the
+    /// shutdown and will be delivered again.
+    async fn settle(&self, arrived: Vec<Delivery>, shutdown: &CancellationToken) {
+        let (messages, unreadable) = batch::sort_out(arrived, &self.registry);
+        for letter in unreadable {
+            let buried = self
+                .insist(shutdown, || self.bury_unreadable(&letter))
+                .await;
+            if buried {
+                acknowledge(&[letter.receipt]).await;
+            }
+        }
+        if messages.is_empty() {
+            return;
+        }
+        match self.handle_together(&messages).await {
+            Ok(()) => {
+                let receipts: Vec<_> = messages.into_iter().map(|m| m.receipt).collect();
+                acknowledge(&receipts).await;
+            }
+            Err(unsettled) => {
+                tracing::debug!(
+                    ?unsettled,
+                    messages = messages.len(),
+                    "handling messages one by one after the batch failed"
+                );
+                for message in messages {
+                    let settled = self
+                        .insist(shutdown, || self.handle_alone(&message.envelope))
+                        .await;
+                    if settled {
+                        acknowledge(&[message.receipt]).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tries until the database lets it happen. Returns whether it did before the shutdown.
+    async fn insist<F>(&self, shutdown: &CancellationToken, attempt: impl Fn() -> F) -> bool
+    where
+        F: Future<Output = Result<(), sqlx::Error>>,
+    {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match attempt().await {
+                Ok(()) => return true,
+                Err(error) => {
+                    if pause == FIRST_PAUSE {
+                        tracing::warn!(%error, "messages wait for the database");
+                    }
+                    let wait = tokio::time::sleep(pause);
+                    if shutdown.run_until_cancelled(wait).await.is_none() {
+                        return false;
+                    }
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    async fn begin(&self) -> Result<UnitOfWork, sqlx::Error> {
+        UnitOfWork::begin(&self.pool, self.publisher.clone()).await
+    }
+}

@@ -1,0 +1,212 @@
+//! The relay that publishes.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
+use jiff::Timestamp;
+use sqlx::{Connection as _, PgConnection};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Relay;
+use crate::outbox;
+use crate::transport::Settlement;
+
+/// How often it reads from the start again while it can't catch up: for rows that were committed
+/// after rows behind them, and for messages whose publishing failed.
+const REREAD_INTERVAL: Duration = Duration::from_millis(100);
+/// After the transport failed to publish: before it is given the messages again.
+const PUBLISH_RETRY: Duration = Duration::from_millis(250);
+
+/// Rows that were handed to the transport together.
+type Chunk = Vec<(i64, Settlement)>;
+
+pub(super) struct Leader<'a> {
+    relay: &'a Relay,
+    /// Holds the lock. Everything is done on it, so that a leader that has lost the lock can do
+    /// nothing any more.
+    connection: PgConnection,
+    chunks: FuturesUnordered<BoxFuture<'static, Chunk>>,
+    in_flight: HashSet<i64>,
+    /// The position up to which it has read since it last began from the start.
+    cursor: i64,
+    reread_at: Instant,
+    /// Whether there may be rows behind the cursor.
+    more: bool,
+    /// When to look for due messages and lost wake-ups.
+    tick_at: Instant,
+    paused_until: Option<Instant>,
+}
+
+impl<'a> Leader<'a> {
+    pub(super) fn new(relay: &'a Relay, connection: PgConnection) -> Self {
+        Self {
+            relay,
+            connection,
+            chunks: FuturesUnordered::new(),
+            in_flight: HashSet::new(),
+            cursor: 0,
+            reread_at: Instant::now(),
+            more: true,
+            tick_at: Instant::now(),
+            paused_until: None,
+        }
+    }
+
+    /// Publishes until shut down, and then until everything under way is settled.
+    pub(super) async fn lead(&mut self, shutdown: &CancellationToken) -> Result<(), sqlx::Error> {
+        let relay = self.relay;
+        while !shutdown.is_cancelled() {
+            if self.may_read() {
+                let read = self.publish_next();
+                match shutdown.run_until_cancelled(read).await {
+                    Some(read) => read?,
+                    None => break,
+                }
+                if !self.more || self.chunks.len() < relay.settings.relay_window {
+                    self.settle_what_is_ready().await?;
+                }
+                continue;
+            }
+            let wake_at = self.paused_until.unwrap_or(self.tick_at).min(self.tick_at);
+            tokio::select! {
+                Some(chunk) = self.chunks.next() => self.settle(chunk).await?,
+                () = relay.publisher.relay.rung() => self.more = true,
+                () = relay.publisher.clock.rung() => self.tick().await?,
+                () = tokio::time::sleep_until(wake_at) => self.on_timer().await?,
+                () = shutdown.cancelled() => {}
+            }
+        }
+        while let Some(chunk) = self.chunks.next().await {
+            self.settle(chunk).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives the lock back, so that another instance need not wait for the session's end.
+    pub(super) async fn resign(self) {
+        // If the connection is lost, so is the lock.
+        let _ = self.connection.close().await;
+    }
+
+    fn may_read(&self) -> bool {
+        self.more
+            && self.paused_until.is_none()
+            && self.chunks.len() < self.relay.settings.relay_window
+    }
+
+    /// Reads the next rows and hands them to the transport.
+    async fn publish_next(&mut self) -> Result<(), sqlx::Error> {
+        if self.reread_at <= Instant::now() {
+            self.start_over();
+        }
+        let batch = self.relay.settings.relay_batch;
+        // From the start, the rows in flight come again first.
+        let limit = if self.cursor == 0 {
+            batch + self.in_flight.len()
+        } else {
+            batch
+        };
+        let limit_rows = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = outbox::next(&mut self.connection, self.cursor, limit_rows).await?;
+        self.more = rows.len() == limit;
+        match rows.last() {
+            Some(last) if self.more => self.cursor = last.position,
+            _ => self.start_over(),
+        }
+        let (positions, envelopes): (Vec<i64>, Vec<_>) = rows
+            .into_iter()
+            .filter(|row| !self.in_flight.contains(&row.position))
+            .map(|row| (row.position, row.envelope))
+            .unzip();
+        if positions.is_empty() {
+            return Ok(());
+        }
+        let confirms = self.relay.transport.publish(envelopes).await;
+        self.in_flight.extend(&positions);
+        self.chunks
+            .push(async move { positions.into_iter().zip(confirms.await).collect() }.boxed());
+        Ok(())
+    }
+
+    fn start_over(&mut self) {
+        self.cursor = 0;
+        self.reread_at = Instant::now() + REREAD_INTERVAL;
+    }
+
+    async fn settle_what_is_ready(&mut self) -> Result<(), sqlx::Error> {
+        while let Some(Some(chunk)) = self.chunks.next().now_or_never() {
+            self.settle(chunk).await?;
+        }
+        Ok(())
+    }
+
+    /// Forgets what was confirmed, sets aside what nobody can receive, keeps what failed.
+    async fn settle(&mut self, chunk: Chunk) -> Result<(), sqlx::Error> {
+        let (mut confirmed, mut unroutable) = (Vec::new(), Vec::new());
+        let mut failed: Option<(usize, String)> = None;
+        for (position, settlement) in chunk {
+            self.in_flight.remove(&position);
+            match settlement {
+                Settlement::Confirmed => confirmed.push(position),
+                Settlement::Unroutable => unroutable.push(position),
+                Settlement::Failed(reason) => failed.get_or_insert((0, reason)).0 += 1,
+            }
+        }
+        count("confirmed", confirmed.len());
+        count("returned", unroutable.len());
+        if !confirmed.is_empty() {
+            outbox::delete(&mut self.connection, &confirmed).await?;
+        }
+        if !unroutable.is_empty() {
+            outbox::set_aside(&mut self.connection, &unroutable).await?;
+            tracing::warn!(
+                messages = unroutable.len(),
+                "nobody is bound for these messages yet; they are kept and tried again"
+            );
+            self.tick_at = Instant::now();
+        }
+        if let Some((messages, reason)) = failed {
+            count("failed", messages);
+            tracing::warn!(messages, reason, "publishing failed and is tried again");
+            self.paused_until = Some(Instant::now() + PUBLISH_RETRY);
+            self.more = true;
+            self.start_over();
+        }
+        Ok(())
+    }
+
+    async fn on_timer(&mut self) -> Result<(), sqlx::Error> {
+        let now = Instant::now();
+        if self.paused_until.is_some_and(|until| until <= now) {
+            self.paused_until = None;
+        }
+        if self.tick_at <= now {
+            self.tick().await?;
+        }
+        Ok(())
+    }
+
+    /// Releases what is due and sets the next time to look.
+    async fn tick(&mut self) -> Result<(), sqlx::Error> {
+        let next_due = outbox::release_due(&mut self.connection).await?;
+        let poll_interval = self.relay.settings.poll_interval;
+        let until_due = next_due.map(|due| {
+            let wait = due.duration_since(Timestamp::now());
+            Duration::try_from(wait).unwrap_or(Duration::ZERO)
+        });
+        self.tick_at = Instant::now() + until_due.unwrap_or(poll_interval).min(poll_interval);
+        self.more = true;
+        Ok(())
+    }
+}
+
+fn count(outcome: &'static str, messages: usize) {
+    if messages > 0 {
+        metrics::counter!("event_bus.outbox.published", "outcome" => outcome)
+            .increment(messages as u64);
+    }
+}

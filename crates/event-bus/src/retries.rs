@@ -1,0 +1,103 @@
+//! Messages that wait for their next attempt: all the SQL of their table.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx as _;
+use sqlx::types::Json;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::envelope::Envelope;
+
+/// A message that a handler has failed at.
+#[derive(Debug)]
+pub(crate) struct StoredRetry {
+    pub(crate) envelope: Arc<Envelope>,
+    pub(crate) handler: String,
+    /// How often it was tried so far.
+    pub(crate) attempts: u32,
+    pub(crate) first_failed_at: Timestamp,
+}
+
+/// Keeps a message for a later attempt.
+pub(crate) async fn store(
+    connection: &mut PgConnection,
+    retry: &StoredRetry,
+    next_at: Timestamp,
+    reasons: &[String],
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "insert into inbox_retries
+             (message_id, handler, attributes, body, attempts, next_at, reasons, first_failed_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)
+         on conflict (message_id, handler) do update
+         set attempts = excluded.attempts, next_at = excluded.next_at, reasons = excluded.reasons",
+        retry.envelope.id,
+        retry.handler,
+        Json(retry.envelope.as_ref()) as _,
+        retry.envelope.body.as_ref(),
+        i32::try_from(retry.attempts).unwrap_or(i32::MAX),
+        next_at.to_sqlx() as _,
+        reasons,
+        retry.first_failed_at.to_sqlx() as _,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Takes a message whose time has come, and keeps it from other instances until the transaction
+/// ends.
+pub(crate) async fn take_due(
+    connection: &mut PgConnection,
+) -> Result<Option<StoredRetry>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"select handler, attributes as "attributes: Json<Envelope>", body, attempts, first_failed_at
+           from inbox_retries
+           where next_at <= clock_timestamp()
+           order by next_at
+           limit 1
+           for update skip locked"#,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|row| StoredRetry {
+        envelope: Arc::new(Envelope {
+            body: Bytes::from(row.body),
+            ..row.attributes.0
+        }),
+        handler: row.handler,
+        attempts: row.attempts.unsigned_abs(),
+        first_failed_at: row.first_failed_at.to_jiff(),
+    }))
+}
+
+/// Forgets a message that needs no further attempt.
+pub(crate) async fn remove(
+    connection: &mut PgConnection,
+    message_id: Uuid,
+    handler: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "delete from inbox_retries where message_id = $1 and handler = $2",
+        message_id,
+        handler,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// How long it is until the next attempt is due, if any is stored.
+pub(crate) async fn until_next(pool: &PgPool) -> Result<Option<Duration>, sqlx::Error> {
+    let next = sqlx::query_scalar!("select min(next_at) from inbox_retries")
+        .fetch_one(pool)
+        .await?;
+    Ok(next.map(|next| {
+        let wait = next.to_jiff().duration_since(Timestamp::now());
+        Duration::try_from(wait).unwrap_or(Duration::ZERO)
+    }))
+}
