@@ -22,8 +22,6 @@ pub fn is_passing(error: &Error) -> bool {
                     "40001" | "40P01" | "53300" | "57P01" | "57P02" | "57P03"
                 )
         }),
-        // A connection cut in the middle of an answer shows as a protocol error around it.
-        Error::Protocol(_) => false,
         Error::Tls(error) => error.downcast_ref::<io::Error>().is_some(),
         _ => false,
     }
