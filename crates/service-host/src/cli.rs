@@ -1,0 +1,137 @@
+//! The command line of a service.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+
+use crate::config::{DatabaseConfig, EnvironmentConfig, HostConfig, LogConfig};
+use crate::service::Service;
+
+/// What a service was asked to do.
+pub(crate) enum Action<S: Service> {
+    Serve(Box<HostConfig>, S::Settings),
+    Migrate(MigrateConfig),
+    Healthcheck(SocketAddr),
+    OpenApi,
+}
+
+/// What migrating needs to know.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct MigrateConfig {
+    #[command(flatten)]
+    pub(crate) database: DatabaseConfig,
+    #[command(flatten)]
+    pub(crate) log: LogConfig,
+    #[command(flatten)]
+    pub(crate) runs_in: EnvironmentConfig,
+}
+
+/// Reads the command line and the environment.
+///
+/// # Errors
+///
+/// What clap says; see [`explain`].
+pub(crate) fn parse<S: Service>(
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<Action<S>, clap::Error> {
+    let matches = command::<S>().try_get_matches_from(arguments)?;
+    match matches.subcommand() {
+        Some(("migrate", matches)) => MigrateConfig::from_arg_matches(matches).map(Action::Migrate),
+        Some(("healthcheck", matches)) => Ok(Action::Healthcheck(
+            matches
+                .get_one("addr")
+                .copied()
+                .unwrap_or_else(default_addr::<S>),
+        )),
+        Some(("openapi", _)) => Ok(Action::OpenApi),
+        Some((_, matches)) => serve(matches),
+        None => serve(&matches),
+    }
+}
+
+fn serve<S: Service>(matches: &ArgMatches) -> Result<Action<S>, clap::Error> {
+    let config = HostConfig::from_arg_matches(matches)?;
+    let settings = S::Settings::from_arg_matches(matches)?;
+    Ok(Action::Serve(Box::new(config), settings))
+}
+
+pub(crate) fn command<S: Service>() -> Command {
+    let migrate = Command::new("migrate")
+        .about("Brings the schema up to date, waiting for the database up to 120 s, and ends");
+    let healthcheck = Command::new("healthcheck")
+        .about("Asks the running service whether it is ready; exit status 0 or 1")
+        .arg(http_addr::<S>(
+            Arg::new("addr")
+                .long("http-addr")
+                .env("HTTP_ADDR")
+                .value_name("HTTP_ADDR")
+                .help("Address and port of the API")
+                .value_parser(clap::value_parser!(SocketAddr)),
+        ));
+    let serve = Command::new("serve").about("Runs the service; what happens without a command");
+    // Without a command the service runs, so the variables of `serve` are known on both levels.
+    with_serve_variables::<S>(Command::new(S::NAME))
+        .about(S::ABOUT)
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommand_negates_reqs(true)
+        .args_conflicts_with_subcommands(true)
+        .subcommand(with_serve_variables::<S>(serve))
+        .subcommand(MigrateConfig::augment_args(migrate))
+        .subcommand(healthcheck)
+        .subcommand(Command::new("openapi").about("Prints the OpenAPI document"))
+}
+
+fn with_serve_variables<S: Service>(command: Command) -> Command {
+    let command = HostConfig::augment_args(command)
+        .mut_arg("addr", http_addr::<S>)
+        .mut_arg("metrics_addr", |arg| {
+            let port = S::HTTP_PORT + 1000;
+            arg.required(false)
+                .default_value(SocketAddr::from(([127, 0, 0, 1], port)).to_string())
+        });
+    S::Settings::augment_args(command)
+}
+
+fn http_addr<S: Service>(arg: Arg) -> Arg {
+    arg.required(false)
+        .default_value(default_addr::<S>().to_string())
+}
+
+fn default_addr<S: Service>() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], S::HTTP_PORT))
+}
+
+/// One line that names the variable, for an error that is about one.
+///
+/// The wrong value is not repeated: it may be a secret.
+pub(crate) fn explain<S: Service>(error: &clap::Error) -> Option<String> {
+    let argument = match error.get(ContextKind::InvalidArg)? {
+        ContextValue::String(argument) => argument.clone(),
+        ContextValue::Strings(arguments) => arguments.first()?.clone(),
+        _ => return None,
+    };
+    let flag = argument.split_whitespace().next()?;
+    let command = command::<S>();
+    let variable = command
+        .get_arguments()
+        .find(|known| known.get_long() == flag.strip_prefix("--"))?
+        .get_env()?
+        .to_string_lossy();
+    match error.kind() {
+        ErrorKind::MissingRequiredArgument => Some(format!("{variable}: is not set")),
+        ErrorKind::ValueValidation => {
+            let reason = std::error::Error::source(error)?;
+            Some(format!("{variable}: {reason}"))
+        }
+        ErrorKind::InvalidValue => {
+            let known = match error.get(ContextKind::ValidValue) {
+                Some(ContextValue::Strings(values)) => values.join(", "),
+                _ => return Some(format!("{variable}: needs a value")),
+            };
+            Some(format!("{variable}: must be one of {known}"))
+        }
+        _ => None,
+    }
+}

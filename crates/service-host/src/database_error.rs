@@ -1,0 +1,80 @@
+//! What the failures of a database mean to a client.
+
+use std::io;
+
+use axum::http::StatusCode;
+use sqlx::Error;
+
+use crate::problem::Problem;
+
+/// Whether the database is away or overloaded, so that the same request may succeed later.
+///
+/// By SQLSTATE: class 08 (connection), 40001 and 40P01 (serialization, deadlock), 53300 (too many
+/// connections), 57P01–57P03 (shutting down or starting up).
+#[must_use]
+pub fn is_passing(error: &Error) -> bool {
+    match error {
+        Error::Io(_) | Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed => true,
+        Error::Database(error) => error.code().is_some_and(|code| {
+            code.starts_with("08")
+                || matches!(
+                    &*code,
+                    "40001" | "40P01" | "53300" | "57P01" | "57P02" | "57P03"
+                )
+        }),
+        Error::Tls(error) => error.downcast_ref::<io::Error>().is_some(),
+        _ => false,
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        if is_passing(&error) {
+            Self::unavailable(error)
+        } else {
+            Self::internal(error)
+        }
+    }
+}
+
+/// An error that may come from a constraint of the database.
+pub trait ConstraintViolation {
+    /// Name of the violated constraint, if that is what happened.
+    fn constraint(&self) -> Option<&str>;
+}
+
+impl ConstraintViolation for Error {
+    fn constraint(&self) -> Option<&str> {
+        self.as_database_error()?.constraint()
+    }
+}
+
+/// Maps violated constraints to what they mean in the domain.
+pub trait OnConstraint<T> {
+    /// The result as an answer; if the constraint `name` was violated, with the problem that
+    /// `meaning` makes of it.
+    ///
+    /// # Errors
+    ///
+    /// The problem given by `meaning`, or what the error is anyway.
+    fn on_constraint(self, name: &str, meaning: impl FnOnce() -> Problem) -> Result<T, Problem>;
+}
+
+impl<T, E: ConstraintViolation + Into<Problem>> OnConstraint<T> for Result<T, E> {
+    fn on_constraint(self, name: &str, meaning: impl FnOnce() -> Problem) -> Result<T, Problem> {
+        self.map_err(|error| match error.constraint() {
+            Some(violated) if violated == name => meaning(),
+            _ => error.into(),
+        })
+    }
+}
+
+/// Allows several constraints to be named one after the other.
+impl ConstraintViolation for Problem {
+    fn constraint(&self) -> Option<&str> {
+        if self.status() != StatusCode::INTERNAL_SERVER_ERROR {
+            return None;
+        }
+        self.cause()?.downcast_ref::<Error>()?.constraint()
+    }
+}

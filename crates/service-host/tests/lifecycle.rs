@@ -1,0 +1,191 @@
+//! From the start to the end of a service, with servers that come late or go away.
+
+mod support;
+
+use reqwest::StatusCode;
+use serde_json::Value;
+use service_host::{HostConfig, NoSettings, StartError};
+use support::{Notes, SOON, TestService, problem};
+use test_servers::eventually;
+
+async fn readiness(service: &TestService) -> (StatusCode, Value) {
+    let response = service.get("/health/ready").await;
+    (response.status(), response.json().await.unwrap())
+}
+
+async fn wait_for_status(service: &TestService, status: &str) {
+    eventually(&format!("/health/ready says {status}"), SOON, async || {
+        let (_, report) = readiness(service).await;
+        (report["status"] == status).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_service_waits_for_its_schema_and_then_becomes_ready_by_itself() {
+    let service = TestService::start_unmigrated().await;
+    let (status, report) = readiness(&service).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(report["status"], "starting");
+    let response = service.get("/notes").await;
+    assert!(response.headers().contains_key("retry-after"));
+    problem(response, StatusCode::SERVICE_UNAVAILABLE, "unavailable").await;
+
+    service.migrate().await;
+    service.wait_until_ready().await;
+    assert_eq!(service.get("/notes").await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn while_the_database_is_away_requests_get_503_and_the_process_lives() {
+    let service = TestService::start().await;
+    let path = service.create_note("kept").await;
+    service.database_proxy.cut().await;
+
+    let response = service.get(&path).await;
+    assert!(response.headers().contains_key("retry-after"));
+    problem(response, StatusCode::SERVICE_UNAVAILABLE, "unavailable").await;
+    wait_for_status(&service, "unavailable").await;
+    assert_eq!(service.get("/health/live").await.status(), StatusCode::OK);
+
+    service.database_proxy.restore().await;
+    service.wait_until_ready().await;
+    assert_eq!(service.get(&path).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_broker_that_is_away_degrades_and_does_not_stop() {
+    let service = TestService::start().await;
+    wait_for_status(&service, "ready").await;
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = nobody.local_addr().unwrap();
+
+    let config = HostConfig::local(
+        service.database.url("notes"),
+        format!("amqp://guest:guest@{nobody}"),
+        service.issuer.jwks_url(),
+    );
+    let lonely = service_host::start::<Notes>(config, NoSettings {})
+        .await
+        .unwrap();
+    let url = format!("http://{}/health/ready", lonely.http_addr);
+    let report = eventually("it is as ready as it can be", SOON, async || {
+        let response = service.client.get(&url).send().await.unwrap();
+        (response.status() == StatusCode::OK).then_some(response)
+    })
+    .await;
+    let report: Value = report.json().await.unwrap();
+    assert_eq!(report["status"], "degraded");
+    assert_eq!(report["checks"]["broker"], "down");
+    lonely.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_named_with_its_variable() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut config = HostConfig::local(
+        "postgres://a:b@127.0.0.1/c",
+        "amqp://a:b@127.0.0.1",
+        "http://127.0.0.1/",
+    );
+    config.http.addr = taken.local_addr().unwrap();
+    let error = service_host::start::<Notes>(config, NoSettings {})
+        .await
+        .unwrap_err();
+    assert!(matches!(error, StartError::Listen { .. }));
+    assert!(error.to_string().starts_with("HTTP_ADDR: "), "{error}");
+}
+
+#[tokio::test]
+async fn a_stopped_service_has_finished_its_requests_and_left_its_ports() {
+    let mut service = TestService::start().await;
+    let url = service.url("/health/live");
+    let running = service.running.take().unwrap();
+    running.shutdown().await;
+    let error = service.client.get(&url).send().await.unwrap_err();
+    assert!(error.is_connect(), "{error}");
+}
+
+#[tokio::test]
+async fn a_token_gets_503_until_a_key_set_was_fetched() {
+    let service = TestService::start().await;
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let jwks_url = format!("http://{}/jwks.json", nobody.local_addr().unwrap());
+    drop(nobody);
+    let config = HostConfig::local(
+        service.database.url("notes"),
+        service.broker.url(),
+        jwks_url,
+    );
+    let keyless = service_host::start::<Notes>(config, NoSettings {})
+        .await
+        .unwrap();
+    let get = |path| {
+        service
+            .client
+            .get(format!("http://{}{path}", keyless.http_addr))
+    };
+    eventually("it is ready", SOON, async || {
+        let response = get("/health/ready").send().await.unwrap();
+        (response.status() == StatusCode::OK).then_some(())
+    })
+    .await;
+    let response = get("/whoami")
+        .bearer_auth(service.manager())
+        .send()
+        .await
+        .unwrap();
+    assert!(response.headers().contains_key("retry-after"));
+    problem(response, StatusCode::SERVICE_UNAVAILABLE, "unavailable").await;
+    assert_eq!(
+        get("/whoami").send().await.unwrap().status(),
+        StatusCode::OK
+    );
+}
+
+#[tokio::test]
+async fn requests_are_measured_by_their_route() {
+    let service = TestService::start().await;
+    let path = service.create_note("measured").await;
+    assert_eq!(service.get(&path).await.status(), StatusCode::OK);
+    let url = format!("http://{}/metrics", service.running().metrics_addr);
+    let metrics = service
+        .client
+        .get(url)
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    let series = metrics.lines().find(|line| {
+        line.starts_with("http_server_request_duration_seconds_count")
+            && line.contains("http_route=\"/notes/{id}\"")
+            && line.contains("http_request_method=\"GET\"")
+            && line.contains("http_response_status_code=\"200\"")
+    });
+    assert!(series.is_some(), "{metrics}");
+    assert!(!metrics.contains(&path), "paths are no label");
+}
+
+#[tokio::test]
+async fn the_document_describes_the_routes_and_that_all_may_refuse() {
+    let service = TestService::start().await;
+    let document: Value = service
+        .get("/api-docs/openapi.json")
+        .await
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(document["info"]["title"], "Waybill notes");
+    let create = &document["paths"]["/notes"]["post"];
+    assert_eq!(
+        create["responses"]["default"]["content"]["application/problem+json"]["schema"]["$ref"],
+        "#/components/schemas/Problem"
+    );
+    assert!(document["components"]["schemas"]["Problem"]["properties"]["traceId"].is_object());
+    assert!(document["components"]["securitySchemes"]["bearer"].is_object());
+    let page = service.get("/swagger-ui/").await;
+    assert_eq!(page.status(), StatusCode::OK);
+    assert!(page.text().await.unwrap().contains("swagger-ui"));
+}

@@ -1,0 +1,134 @@
+//! A small service, and what tests need to talk to it.
+
+mod notes;
+
+use std::time::Duration;
+
+use reqwest::{Client, Response, StatusCode};
+use secrecy::SecretString;
+use serde_json::Value;
+use service_host::{HostConfig, NoSettings, RunningService, TestIssuer};
+use test_servers::{FaultProxy, TestBroker, TestDatabase, eventually};
+use uuid::Uuid;
+
+pub use notes::{MANAGE, Notes};
+
+/// Longer than anything here should take, also on a busy machine.
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// The service in this process, on servers of its own. The database can be cut off.
+pub struct TestService {
+    pub running: Option<RunningService>,
+    pub issuer: TestIssuer,
+    pub client: Client,
+    pub database: TestDatabase,
+    pub database_proxy: FaultProxy,
+    pub broker: TestBroker,
+}
+
+impl TestService {
+    /// Ready to answer.
+    pub async fn start() -> Self {
+        let service = Self::start_unmigrated().await;
+        service.migrate().await;
+        service.wait_until_ready().await;
+        service
+    }
+
+    /// Started over an empty database.
+    pub async fn start_unmigrated() -> Self {
+        let database = TestDatabase::create(&["notes"]).await;
+        let database_proxy = FaultProxy::before(&database.url("notes")).await;
+        let broker = TestBroker::create().await;
+        let issuer = TestIssuer::start().await;
+        let config = HostConfig::local(database_proxy.url(), broker.url(), issuer.jwks_url());
+        let running = service_host::start::<Notes>(config, NoSettings {})
+            .await
+            .expect("the service starts");
+        Self {
+            running: Some(running),
+            issuer,
+            client: Client::new(),
+            database,
+            database_proxy,
+            broker,
+        }
+    }
+
+    /// What `notes migrate` does.
+    pub async fn migrate(&self) {
+        let pool = self.database.pool("notes").await;
+        event_bus::migrate(&pool).await.expect("the bus's tables");
+        notes::MIGRATOR.run(&pool).await.expect("the notes' table");
+    }
+
+    pub async fn wait_until_ready(&self) {
+        eventually("the service is ready", SOON, async || {
+            let response = self.get("/health/ready").await;
+            (response.status() == StatusCode::OK).then_some(())
+        })
+        .await;
+    }
+
+    pub fn running(&self) -> &RunningService {
+        self.running.as_ref().expect("not shut down yet")
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.running().http_addr)
+    }
+
+    pub async fn get(&self, path: &str) -> Response {
+        let request = self.client.get(self.url(path));
+        request.send().await.expect("an answer")
+    }
+
+    /// A token of somebody who may write notes.
+    pub fn manager(&self) -> String {
+        self.issuer.token(Uuid::now_v7(), "Maya", &[MANAGE])
+    }
+
+    /// Posts a note as a manager.
+    pub async fn post(&self, content_type: &str, body: impl Into<reqwest::Body>) -> Response {
+        self.client
+            .post(self.url("/notes"))
+            .bearer_auth(self.manager())
+            .header("content-type", content_type)
+            .body(body)
+            .send()
+            .await
+            .expect("an answer")
+    }
+
+    /// Creates a note and returns its path.
+    pub async fn create_note(&self, title: &str) -> String {
+        let body = serde_json::json!({ "title": title }).to_string();
+        let response = self.post("application/json", body).await;
+        assert_eq!(response.status(), StatusCode::CREATED);
+        response.headers()["location"].to_str().unwrap().to_owned()
+    }
+}
+
+/// A configuration whose database URL is another one.
+pub fn with_database(mut config: HostConfig, url: &str) -> HostConfig {
+    config.database.url = SecretString::from(url);
+    config
+}
+
+/// Checks what is alike in all problem details, and returns them.
+pub async fn problem(response: Response, status: StatusCode, slug: &str) -> Value {
+    assert_eq!(response.status(), status);
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/problem+json"
+    );
+    let path = response.url().path().to_owned();
+    let body: Value = response.json().await.expect("a JSON body");
+    assert_eq!(body["type"], format!("https://waybill.dev/problems/{slug}"));
+    assert_eq!(body["status"], status.as_u16());
+    assert_eq!(body["instance"], path);
+    assert!(body["title"].is_string(), "{body}");
+    let trace_id = body["traceId"].as_str().unwrap_or_default();
+    assert_eq!(trace_id.len(), 32, "{body}");
+    body
+}
