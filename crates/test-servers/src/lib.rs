@@ -1,1 +1,45 @@
-//! test-servers.
+//! What a test needs from real servers: a database and a virtual host of its own, a network that
+//! can be cut, and a way to wait without sleeping.
+//!
+//! The servers themselves come from outside, by three variables that `scripts/with-servers` sets:
+//!
+//! | variable | what it is |
+//! | --- | --- |
+//! | `TEST_POSTGRES_URL` | a superuser's URL of a PostgreSQL server |
+//! | `TEST_AMQP_URL` | a RabbitMQ server, as `amqp://user:password@host:port` |
+//! | `TEST_RABBITMQ_MANAGEMENT_URL` | its management API, as `http://user:password@host:port` |
+//!
+//! Names are unique, so tests run in parallel, in one process or in many. Everything a test makes
+//! goes when its owner is dropped, also when the test panics. What a killed process leaves behind
+//! goes with the servers; nothing here ever touches what another test made.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use test_servers::{TestBroker, TestDatabase, eventually};
+//!
+//! # async fn example() {
+//! let database = TestDatabase::create(&["catalog", "ordering"]).await;
+//! let broker = TestBroker::create().await;
+//! let pool = database.pool("catalog").await;
+//! eventually("nothing waits at the broker", Duration::from_secs(10), async || {
+//!     broker.queues().await.iter().all(|queue| queue.messages == 0).then_some(())
+//! })
+//! .await;
+//! # }
+//! ```
+#![expect(
+    clippy::expect_used,
+    reason = "only tests use this crate, and what fails here has to fail the test"
+)]
+
+mod broker;
+mod clean_up;
+mod database;
+mod environment;
+mod eventually;
+mod fault_proxy;
+
+pub use broker::{Binding, Queue, TestBroker};
+pub use database::TestDatabase;
+pub use eventually::eventually;
+pub use fault_proxy::FaultProxy;

@@ -1,0 +1,252 @@
+//! A virtual host for one test.
+
+use std::time::Duration;
+
+use reqwest::{Client, Method, Response, Url};
+use serde::{Deserialize, de::DeserializeOwned};
+use uuid::Uuid;
+
+use crate::environment::server_url;
+use crate::{clean_up, eventually};
+
+/// How long the management API may take for one answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long RabbitMQ's management may take to list a connection that was just opened.
+const LISTED_WITHIN: Duration = Duration::from_secs(15);
+
+/// A RabbitMQ virtual host of its own, deleted with everything in it when this value is dropped.
+#[derive(Debug)]
+pub struct TestBroker {
+    broker: Url,
+    management: Management,
+    vhost: String,
+}
+
+/// A queue, as the management API last counted it.
+///
+/// RabbitMQ counts at intervals (seconds, unless configured otherwise), so a test asks
+/// [`eventually`] for what it expects and never takes one look for the truth.
+#[derive(Debug, Clone, Deserialize)]
+#[non_exhaustive]
+pub struct Queue {
+    /// The queue's name.
+    pub name: String,
+    /// Messages in it, ready or delivered and not yet acknowledged.
+    #[serde(default)]
+    pub messages: u64,
+    /// Messages that wait to be delivered.
+    #[serde(default, rename = "messages_ready")]
+    pub ready: u64,
+    /// Messages that were delivered and not yet acknowledged.
+    #[serde(default, rename = "messages_unacknowledged")]
+    pub unacknowledged: u64,
+    /// Whether it survives the broker's restart.
+    pub durable: bool,
+    /// `quorum`, `classic` or `stream`.
+    #[serde(default, rename = "type")]
+    pub kind: String,
+}
+
+/// What leads from an exchange into a queue.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct Binding {
+    /// The exchange's name; empty for the default exchange, to which every queue is bound.
+    #[serde(rename = "source")]
+    pub exchange: String,
+    /// The routing key, or pattern of it.
+    pub routing_key: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Connection {
+    name: String,
+}
+
+impl TestBroker {
+    /// Makes a virtual host with a fresh name, which the user of `TEST_AMQP_URL` may use freely.
+    ///
+    /// # Panics
+    ///
+    /// If the management API can't be reached or refuses.
+    pub async fn create() -> Self {
+        let broker = Self {
+            broker: server_url("TEST_AMQP_URL"),
+            management: Management::new(server_url("TEST_RABBITMQ_MANAGEMENT_URL")),
+            vhost: format!("test-{}", Uuid::now_v7().simple()),
+        };
+        let user = broker.broker.username();
+        let management = &broker.management;
+        management.put(&["vhosts", &broker.vhost], "{}").await;
+        management
+            .put(
+                &["permissions", &broker.vhost, user],
+                r#"{"configure": ".*", "write": ".*", "read": ".*"}"#,
+            )
+            .await;
+        broker
+    }
+
+    /// The URL by which a client connects, as `amqp://user:password@host:port/vhost`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let mut url = self.broker.clone();
+        url.set_path(&self.vhost);
+        url.into()
+    }
+
+    /// The virtual host's name.
+    #[must_use]
+    pub fn vhost(&self) -> &str {
+        &self.vhost
+    }
+
+    /// All queues of the virtual host.
+    ///
+    /// # Panics
+    ///
+    /// If the management API can't be reached.
+    pub async fn queues(&self) -> Vec<Queue> {
+        self.management
+            .get(
+                &["queues", &self.vhost],
+                "disable_stats=true&enable_queue_totals=true",
+            )
+            .await
+    }
+
+    /// The queue with this name, if it is there.
+    ///
+    /// # Panics
+    ///
+    /// If the management API can't be reached.
+    pub async fn queue(&self, name: &str) -> Option<Queue> {
+        self.queues()
+            .await
+            .into_iter()
+            .find(|queue| queue.name == name)
+    }
+
+    /// What leads into the queue with this name; nothing if there is no such queue.
+    ///
+    /// # Panics
+    ///
+    /// If the management API can't be reached.
+    pub async fn bindings(&self, queue: &str) -> Vec<Binding> {
+        if self.queue(queue).await.is_none() {
+            return Vec::new();
+        }
+        self.management
+            .get(&["queues", &self.vhost, queue, "bindings"], "")
+            .await
+    }
+
+    /// Closes all connections to the virtual host from the broker's side, as an operator would,
+    /// and tells how many there were. There has to be one: RabbitMQ lists a connection some time
+    /// after it was opened, so this waits until the list is no longer empty.
+    ///
+    /// # Panics
+    ///
+    /// If no connection shows up within seconds, or the management API can't be reached.
+    pub async fn close_connections(&self) -> usize {
+        let connections = eventually(
+            "the broker lists a connection of the virtual host",
+            LISTED_WITHIN,
+            async || {
+                let found: Vec<Connection> = self
+                    .management
+                    .get(&["vhosts", &self.vhost, "connections"], "")
+                    .await;
+                (!found.is_empty()).then_some(found)
+            },
+        )
+        .await;
+        for connection in &connections {
+            self.management
+                .delete(&["connections", &connection.name])
+                .await;
+        }
+        connections.len()
+    }
+}
+
+impl Drop for TestBroker {
+    fn drop(&mut self) {
+        let management = self.management.again();
+        let vhost = std::mem::take(&mut self.vhost);
+        clean_up::run_to_end(async move {
+            management
+                .request(Method::DELETE, &["vhosts", &vhost], "")
+                .send()
+                .await
+                .ok();
+        });
+    }
+}
+
+/// The management API's client.
+#[derive(Debug)]
+struct Management {
+    base: Url,
+    client: Client,
+}
+
+impl Management {
+    fn new(base: Url) -> Self {
+        let client = Client::builder()
+            .no_proxy()
+            .timeout(ANSWER_WITHIN)
+            .build()
+            .expect("a client without TLS has nothing to fail on");
+        Self { base, client }
+    }
+
+    /// The same API for another runtime: a client's open connections belong to the runtime that
+    /// opened them.
+    fn again(&self) -> Self {
+        Self::new(self.base.clone())
+    }
+
+    /// A request to `/api/…`, each part of the path escaped.
+    fn request(&self, method: Method, path: &[&str], query: &str) -> reqwest::RequestBuilder {
+        let mut url = self.base.clone();
+        url.path_segments_mut()
+            .expect("an HTTP URL has a path")
+            .clear()
+            .push("api")
+            .extend(path);
+        url.set_query((!query.is_empty()).then_some(query));
+        self.client.request(method, url)
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &str) -> T {
+        send(self.request(Method::GET, path, query))
+            .await
+            .json()
+            .await
+            .unwrap_or_else(|error| panic!("the management API's {path:?}: {error}"))
+    }
+
+    async fn put(&self, path: &[&str], body: &'static str) {
+        let request = self.request(Method::PUT, path, "");
+        send(
+            request
+                .header("content-type", "application/json")
+                .body(body),
+        )
+        .await;
+    }
+
+    async fn delete(&self, path: &[&str]) {
+        send(self.request(Method::DELETE, path, "")).await;
+    }
+}
+
+async fn send(request: reqwest::RequestBuilder) -> Response {
+    request
+        .send()
+        .await
+        .and_then(Response::error_for_status)
+        .unwrap_or_else(|error| panic!("TEST_RABBITMQ_MANAGEMENT_URL: {error}"))
+}

@@ -1,0 +1,176 @@
+//! A database for one test.
+
+use reqwest::Url;
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::clean_up;
+use crate::environment::server_url;
+
+/// Connections a [`TestDatabase::pool`] opens at most. Small enough for many tests at once.
+const POOL_SIZE: u32 = 10;
+
+/// A PostgreSQL database of its own, dropped with everything in it when this value is dropped.
+///
+/// It is laid out as a deployment's is: each role owns one schema, named like the role and first
+/// on its search path, and can use no other.
+#[derive(Debug)]
+pub struct TestDatabase {
+    server: Url,
+    name: String,
+}
+
+impl TestDatabase {
+    /// Makes a database with a fresh name and, for every role, a login role (its password is its
+    /// name) and a schema of that name that it owns.
+    ///
+    /// # Panics
+    ///
+    /// If the server can't be reached or refuses, or a role is not a plain lower-case name.
+    pub async fn create(roles: &[&str]) -> Self {
+        let database = Self {
+            server: server_url("TEST_POSTGRES_URL"),
+            name: format!("test_{}", Uuid::now_v7().simple()),
+        };
+        let name = &database.name;
+
+        let mut server = connect(&database.server).await;
+        for role in roles {
+            create_role(&mut server, role).await;
+        }
+        run(&mut server, format!("create database {name}")).await;
+        run(
+            &mut server,
+            format!("revoke all on database {name} from public"),
+        )
+        .await;
+        for role in roles {
+            run(
+                &mut server,
+                format!("grant connect, temporary on database {name} to {role}"),
+            )
+            .await;
+        }
+        close(server).await;
+
+        let mut inside = connect(&database.superuser_url()).await;
+        for role in roles {
+            run(
+                &mut inside,
+                format!("create schema {role} authorization {role}"),
+            )
+            .await;
+        }
+        close(inside).await;
+        database
+    }
+
+    /// The URL by which `role` connects, as `postgres://role:role@host:port/database`.
+    #[must_use]
+    pub fn url(&self, role: &str) -> String {
+        let mut url = self.superuser_url();
+        url.set_username(role)
+            .and_then(|()| url.set_password(Some(role)))
+            .expect("a PostgreSQL URL names a host, so it can name a user");
+        url.into()
+    }
+
+    /// A pool of at most ten connections as `role`.
+    ///
+    /// # Panics
+    ///
+    /// If no connection can be made.
+    pub async fn pool(&self, role: &str) -> PgPool {
+        PgPoolOptions::new()
+            .max_connections(POOL_SIZE)
+            .connect(&self.url(role))
+            .await
+            .unwrap_or_else(|error| panic!("no pool for role {role} in {}: {error}", self.name))
+    }
+
+    /// Ends every connection to this database from the server's side, as a restart of the server
+    /// would, and tells how many there were.
+    ///
+    /// # Panics
+    ///
+    /// If the server can't be reached.
+    pub async fn close_connections(&self) -> usize {
+        let mut server = connect(&self.server).await;
+        let closed = sqlx::query(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1",
+        )
+        .bind(&self.name)
+        .fetch_all(&mut server)
+        .await
+        .expect("a superuser may end connections");
+        close(server).await;
+        closed.len()
+    }
+
+    /// This database, entered as the server's superuser.
+    fn superuser_url(&self) -> Url {
+        let mut url = self.server.clone();
+        url.set_path(&self.name);
+        url
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        let server = self.server.clone();
+        let statement = format!("drop database if exists {} with (force)", self.name);
+        clean_up::run_to_end(async move {
+            if let Ok(mut server) = PgConnection::connect(server.as_str()).await {
+                sqlx::raw_sql(AssertSqlSafe(statement))
+                    .execute(&mut server)
+                    .await
+                    .ok();
+                server.close().await.ok();
+            }
+        });
+    }
+}
+
+/// Roles belong to the server, not to one database, so tests that run at the same time ask for the
+/// same ones: the lock lets one of them create a role and the others find it.
+async fn create_role(server: &mut PgConnection, role: &str) {
+    assert!(
+        !role.is_empty()
+            && role
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
+        "a role is a plain lower-case name, not {role:?}"
+    );
+    run(
+        server,
+        format!(
+            "do $$ begin
+                perform pg_advisory_xact_lock(hashtext('test-servers: roles'));
+                if not exists (select from pg_roles where rolname = '{role}') then
+                    create role {role} login password '{role}';
+                end if;
+            end $$"
+        ),
+    )
+    .await;
+}
+
+async fn connect(url: &Url) -> PgConnection {
+    PgConnection::connect(url.as_str())
+        .await
+        .unwrap_or_else(|error| panic!("no connection to TEST_POSTGRES_URL: {error}"))
+}
+
+async fn run(connection: &mut PgConnection, statement: String) {
+    sqlx::raw_sql(AssertSqlSafe(statement.clone()))
+        .execute(connection)
+        .await
+        .unwrap_or_else(|error| panic!("{statement}: {error}"));
+}
+
+/// Says good-bye to the server, so that a test's connections are gone before the next step counts
+/// or drops something.
+async fn close(connection: PgConnection) {
+    connection.close().await.ok();
+}
