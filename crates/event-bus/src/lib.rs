@@ -66,8 +66,8 @@ pub use {
     retry_policy::RetryPolicy,
     settings::BusSettings,
     transport::{
-        Binding, Capabilities, Delivery, Group, InMemory, Malformed, Receipt, Settlement,
-        Subscription, Transport,
+        Acknowledge, Binding, Capabilities, Delivery, Group, InMemory, Malformed, Receipt,
+        Settlement, Subscription, Transport,
     },
     unit_of_work::UnitOfWork,
 };

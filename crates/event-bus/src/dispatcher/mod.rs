@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::registry::{HandlerFailure, Registry};
 use crate::settings::BusSettings;
-use crate::transport::{Delivery, Subscription, acknowledge};
+use crate::transport::{Delivery, Receipt, Subscription};
 use crate::unit_of_work::{Publisher, UnitOfWork};
 use crate::wake::WakeUp;
 
@@ -91,7 +91,7 @@ impl Dispatcher {
                 .insist(shutdown, || self.bury_unreadable(&letter))
                 .await;
             if buried {
-                acknowledge(&[letter.receipt]).await;
+                Receipt::acknowledge(&[letter.receipt]).await;
             }
         }
         if messages.is_empty() {
@@ -100,7 +100,7 @@ impl Dispatcher {
         match self.handle_together(&messages).await {
             Ok(()) => {
                 let receipts: Vec<_> = messages.into_iter().map(|m| m.receipt).collect();
-                acknowledge(&receipts).await;
+                Receipt::acknowledge(&receipts).await;
             }
             Err(unsettled) => {
                 tracing::debug!(
@@ -113,7 +113,7 @@ impl Dispatcher {
                         .insist(shutdown, || self.handle_alone(&message.envelope))
                         .await;
                     if settled {
-                        acknowledge(&[message.receipt]).await;
+                        Receipt::acknowledge(&[message.receipt]).await;
                     }
                 }
             }

@@ -16,8 +16,11 @@ use super::{
 use crate::envelope::Envelope;
 use crate::message::Kind;
 
-/// Messages within one process. Clones share their queues; nothing outlives the last of them.
-#[derive(Debug, Clone, Default)]
+/// Messages within one process.
+///
+/// A clone is another participant: it shares the queues, and closing it does not close the others.
+/// Nothing outlives the last of them.
+#[derive(Debug, Default)]
 pub struct InMemory {
     broker: Arc<Mutex<Broker>>,
     closed: CancellationToken,
@@ -31,6 +34,15 @@ impl InMemory {
 
     fn broker(&self) -> MutexGuard<'_, Broker> {
         self.broker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Clone for InMemory {
+    fn clone(&self) -> Self {
+        Self {
+            broker: self.broker.clone(),
+            closed: CancellationToken::new(),
+        }
     }
 }
 
@@ -59,22 +71,18 @@ impl Transport for InMemory {
         let membership = cancelled.clone().drop_guard();
         let name = group.name.clone();
         let member = self.broker().join(group, sender, &self.broker);
-        let transport = self.clone();
+        let participant = self.clone();
         tokio::spawn(async move {
             cancelled.cancelled().await;
-            transport.broker().leave(&name, member);
+            participant.broker().leave(&name, member);
         });
-        Subscription {
-            deliveries,
-            _membership: membership,
-        }
+        Subscription::new(deliveries, membership)
     }
 
     fn connected(&self) -> bool {
         true
     }
 
-    /// Ends the subscriptions of this transport and of all its clones.
     async fn close(&self) {
         self.closed.cancel();
     }
@@ -200,10 +208,7 @@ impl Member {
         let _ = self.sender.send(Delivery {
             content: Ok(envelope),
             given_up: false,
-            receipt: Receipt {
-                tag: self.last_tag,
-                channel: self.acknowledge.clone(),
-            },
+            receipt: Receipt::new(self.last_tag, self.acknowledge.clone()),
         });
     }
 }

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
+use tokio_util::sync::DropGuard;
 
 use crate::envelope::Envelope;
 use crate::message::Kind;
@@ -95,8 +96,18 @@ pub struct Binding {
 pub struct Subscription {
     /// The messages, as they come. Ends when the transport is closed.
     pub deliveries: mpsc::UnboundedReceiver<Delivery>,
-    /// Dropped with the subscription, which tells the transport to cancel it.
-    pub(crate) _membership: tokio_util::sync::DropGuard,
+    /// Tells the transport when the subscription is dropped.
+    _membership: DropGuard,
+}
+
+impl Subscription {
+    /// A subscription whose end cancels the token behind the guard.
+    pub fn new(deliveries: mpsc::UnboundedReceiver<Delivery>, membership: DropGuard) -> Self {
+        Self {
+            deliveries,
+            _membership: membership,
+        }
+    }
 }
 
 /// One delivery of a message to a member of a group.
@@ -123,22 +134,29 @@ pub struct Malformed {
 /// The right to answer for a delivery, once.
 #[derive(Debug, Clone)]
 pub struct Receipt {
-    pub(crate) tag: u64,
-    pub(crate) channel: Arc<dyn Acknowledge>,
+    tag: u64,
+    channel: Arc<dyn Acknowledge>,
 }
 
-/// Where the answers of one channel go.
+/// Where the answers for deliveries go: what a transport gives its receipts.
 #[async_trait]
-pub(crate) trait Acknowledge: Send + Sync + fmt::Debug {
-    /// The effects of these deliveries are committed. Of a channel that is gone nothing is heard:
-    /// its messages come again.
+pub trait Acknowledge: Send + Sync + fmt::Debug {
+    /// The effects of these deliveries are committed. If they can't be acknowledged any more,
+    /// because their channel is gone, they are delivered again.
     async fn acknowledge(&self, tags: &[u64]);
 }
 
-/// Acknowledges deliveries whose effects are committed.
-pub(crate) async fn acknowledge(receipts: &[Receipt]) {
-    for of_one_channel in receipts.chunk_by(|a, b| Arc::ptr_eq(&a.channel, &b.channel)) {
-        let tags: Vec<u64> = of_one_channel.iter().map(|receipt| receipt.tag).collect();
-        of_one_channel[0].channel.acknowledge(&tags).await;
+impl Receipt {
+    /// A receipt for the delivery that `channel` knows as `tag`.
+    pub fn new(tag: u64, channel: Arc<dyn Acknowledge>) -> Self {
+        Self { tag, channel }
+    }
+
+    /// Acknowledges deliveries whose effects are committed.
+    pub async fn acknowledge(receipts: &[Self]) {
+        for of_one_channel in receipts.chunk_by(|a, b| Arc::ptr_eq(&a.channel, &b.channel)) {
+            let tags: Vec<u64> = of_one_channel.iter().map(|receipt| receipt.tag).collect();
+            of_one_channel[0].channel.acknowledge(&tags).await;
+        }
     }
 }

@@ -128,7 +128,7 @@ impl ChannelAcknowledge {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(tag);
-        Receipt { tag, channel: self }
+        Receipt::new(tag, self)
     }
 
     /// Forgets the tags and says which frames answer for them: (tag, multiple).

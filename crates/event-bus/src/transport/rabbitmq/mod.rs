@@ -88,10 +88,7 @@ impl Transport for RabbitMq {
                 cancelled.clone(),
             ));
         }
-        Subscription {
-            deliveries,
-            _membership: membership,
-        }
+        Subscription::new(deliveries, membership)
     }
 
     fn connected(&self) -> bool {

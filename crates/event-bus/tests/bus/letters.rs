@@ -1,0 +1,130 @@
+//! Nothing that can't be handled is dropped, and nothing behind it waits.
+
+use bytes::Bytes;
+use event_bus::{Envelope, Lineage, TraceContext};
+use sqlx::Row as _;
+use uuid::Uuid;
+
+use crate::support::{BOUND, Effect, Ground, Placed, Running, on_both_transports};
+
+fn envelope() -> Envelope {
+    let lineage = Lineage {
+        correlation_id: Uuid::now_v7(),
+        causation_id: None,
+        trace: TraceContext::default(),
+    };
+    Envelope::encode("shop", lineage, &Placed { order: 1 }).expect("it is JSON")
+}
+
+/// A stock that is bound and has handled one message.
+async fn stock(ground: &Ground, handler: Effect) -> (Running, Running) {
+    let name = handler.name;
+    let stock = ground.participant("stock").await;
+    let stock = Running::start(stock.handle::<Placed, _>(handler)).await;
+    let shop = Running::start(ground.participant("shop").await).await;
+    shop.place([0]).await;
+    ground.expect_effects("stock", &[(name, 0)]).await;
+    (stock, shop)
+}
+
+/// Waits for the one dead letter: its reason, the first line of its reasons, its body.
+async fn letter(ground: &Ground) -> (String, String, Vec<u8>) {
+    let pool = ground.database.pool("stock").await;
+    test_servers::eventually("there is a dead letter", BOUND, async || {
+        let row = sqlx::query("select reason, reasons[1] as detail, body from dead_letters")
+            .fetch_optional(&pool)
+            .await
+            .ok()??;
+        Some((row.get("reason"), row.get("detail"), row.get("body")))
+    })
+    .await
+}
+
+async fn a_body_that_is_no_json_is_kept_as_it_came(ground: &Ground) {
+    let (_stock, shop) = stock(ground, Effect::named("reserve")).await;
+    let body = Bytes::from_static(b"{\"order\": \xff\x00");
+    ground
+        .inject(Envelope {
+            body: body.clone(),
+            ..envelope()
+        })
+        .await;
+    shop.place([2]).await;
+    let (reason, detail, kept) = letter(ground).await;
+    assert_eq!(reason, "malformed");
+    assert!(
+        detail.starts_with("the body is no `shop.order.placed`"),
+        "{detail}"
+    );
+    assert_eq!(kept, body);
+    ground
+        .expect_effects("stock", &[("reserve", 0), ("reserve", 2)])
+        .await;
+}
+
+async fn a_newer_version_is_kept_until_there_is_a_newer_reader(ground: &Ground) {
+    let (_stock, shop) = stock(ground, Effect::named("reserve")).await;
+    ground
+        .inject(Envelope {
+            version: 2,
+            ..envelope()
+        })
+        .await;
+    shop.place([2]).await;
+    let (reason, detail, _) = letter(ground).await;
+    assert_eq!(reason, "newer_version");
+    assert!(detail.contains("version 2"), "{detail}");
+    ground
+        .expect_effects("stock", &[("reserve", 0), ("reserve", 2)])
+        .await;
+}
+
+async fn a_rejected_message_is_tried_once(ground: &Ground) {
+    let rejecting = Effect {
+        fails_at: Some(1),
+        failures: u32::MAX,
+        rejects: true,
+        ..Effect::named("reserve")
+    };
+    let (_stock, shop) = stock(ground, rejecting).await;
+    shop.place([1, 2]).await;
+    let (reason, detail, _) = letter(ground).await;
+    assert_eq!(
+        (reason.as_str(), detail.as_str()),
+        ("rejected", "told to fail")
+    );
+    ground
+        .expect_count("stock", "select attempts::bigint from dead_letters", 1)
+        .await;
+    ground
+        .expect_effects("stock", &[("reserve", 0), ("reserve", 2)])
+        .await;
+}
+
+async fn a_message_that_never_succeeds_blocks_nobody(ground: &Ground) {
+    let failing = Effect {
+        fails_at: Some(1),
+        failures: u32::MAX,
+        ..Effect::named("reserve")
+    };
+    let (_stock, shop) = stock(ground, failing).await;
+    shop.place(1..=5).await;
+    let expected: Vec<_> = [0, 2, 3, 4, 5].map(|n| ("reserve", n)).to_vec();
+    ground.expect_effects("stock", &expected).await;
+    let (reason, ..) = letter(ground).await;
+    assert_eq!(reason, "retries_exhausted");
+    // One first try, one at once, two stored.
+    ground
+        .expect_count("stock", "select attempts::bigint from dead_letters", 4)
+        .await;
+    ground
+        .expect_count("stock", "select count(*) from inbox_retries", 0)
+        .await;
+}
+
+on_both_transports! {
+    a_body_that_is_no_json_is_kept_as_it_came,
+    a_newer_version_is_kept_until_there_is_a_newer_reader,
+    a_rejected_message_is_tried_once,
+    a_message_that_never_succeeds_blocks_nobody,
+}

@@ -1,0 +1,338 @@
+//! One conformance suite for all transports. Where a transport says it can't do something, the
+//! suite asks nothing of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use event_bus::{
+    Binding, Envelope, Event, Group, InMemory, Kind, Lineage, Message, RabbitMq, Receipt,
+    Settlement, Subscription, TraceContext, Transport,
+};
+use test_servers::TestBroker;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+const BOUND: Duration = Duration::from_secs(20);
+/// How long nothing must come for "nothing comes".
+const QUIET: Duration = Duration::from_millis(300);
+
+/// A transport on its own ground, and a way for a second participant to join it.
+struct Ground {
+    broker: Option<TestBroker>,
+    memory: InMemory,
+}
+
+impl Ground {
+    fn participant(&self) -> Arc<dyn Transport> {
+        match &self.broker {
+            Some(broker) => Arc::new(RabbitMq::new(&broker.url()).expect("a broker's address")),
+            None => Arc::new(self.memory.clone()),
+        }
+    }
+
+    async fn in_memory() -> Self {
+        Self {
+            broker: None,
+            memory: InMemory::new(),
+        }
+    }
+
+    async fn rabbitmq() -> Self {
+        Self {
+            broker: Some(TestBroker::create().await),
+            memory: InMemory::new(),
+        }
+    }
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Noted {
+    number: u32,
+}
+
+impl Message for Noted {
+    type Kind = Event;
+    const NAME: &'static str = "tests.note.noted";
+}
+
+fn envelope(name: &str, number: u32) -> Envelope {
+    let lineage = Lineage {
+        correlation_id: Uuid::now_v7(),
+        causation_id: None,
+        trace: TraceContext::default(),
+    };
+    Envelope {
+        name: name.to_owned(),
+        ..Envelope::encode("tests", lineage, &Noted { number }).expect("it is JSON")
+    }
+}
+
+fn group(name: &str, patterns: &[&str]) -> Group {
+    Group {
+        name: name.to_owned(),
+        bindings: patterns
+            .iter()
+            .map(|pattern| Binding {
+                kind: Kind::Event,
+                pattern: (*pattern).to_owned(),
+            })
+            .collect(),
+        prefetch: 100,
+    }
+}
+
+async fn publish(transport: &Arc<dyn Transport>, messages: Vec<Envelope>) -> Vec<Settlement> {
+    timeout(BOUND, async { transport.publish(messages).await.await })
+        .await
+        .expect("the broker settles what it was given")
+}
+
+/// Joins a group and waits until it is bound, which a binding of its own shows.
+async fn join(transport: &Arc<dyn Transport>, mut group: Group) -> Subscription {
+    let probe = format!("probe.{}", group.name);
+    group.bindings.push(Binding {
+        kind: Kind::Event,
+        pattern: probe.clone(),
+    });
+    let mut subscription = transport.subscribe(group).await;
+    test_servers::eventually("the group is bound", BOUND, async || {
+        let probe = Envelope {
+            mandatory: true,
+            ..envelope(&probe, 0)
+        };
+        (publish(transport, vec![probe]).await == [Settlement::Confirmed]).then_some(())
+    })
+    .await;
+    assert_eq!(take(&mut subscription, 1).await, [0]);
+    subscription
+}
+
+async fn receive(subscription: &mut Subscription) -> (Arc<Envelope>, Receipt) {
+    let delivery = timeout(BOUND, subscription.deliveries.recv())
+        .await
+        .expect("a message comes")
+        .expect("the transport is open");
+    (delivery.content.expect("it can be read"), delivery.receipt)
+}
+
+fn number(envelope: &Envelope) -> u32 {
+    let noted: Noted = serde_json::from_slice(&envelope.body).expect("it is a note");
+    noted.number
+}
+
+/// Receives and acknowledges so many messages.
+async fn take(subscription: &mut Subscription, count: usize) -> Vec<u32> {
+    let mut numbers = Vec::new();
+    for _ in 0..count {
+        let (envelope, receipt) = receive(subscription).await;
+        Receipt::acknowledge(&[receipt]).await;
+        numbers.push(number(&envelope));
+    }
+    numbers
+}
+
+async fn assert_quiet(subscription: &mut Subscription) {
+    let more = timeout(QUIET, subscription.deliveries.recv()).await;
+    assert!(more.is_err(), "an unexpected message came: {more:?}");
+}
+
+async fn every_group_gets_a_message_and_its_members_share_it(ground: Ground) {
+    let (one, other) = (ground.participant(), ground.participant());
+    let mut stock = join(&one, group("stock", &["a.b"])).await;
+    let mut mail = join(&one, group("mail", &["a.b"])).await;
+    let mut more_mail = other.subscribe(group("mail", &["a.b"])).await;
+    publish(&one, (1..=20).map(|n| envelope("a.b", n)).collect()).await;
+
+    assert_eq!(take(&mut stock, 20).await, (1..=20).collect::<Vec<_>>());
+    let mut received = Vec::new();
+    while received.len() < 20 {
+        tokio::select! {
+            delivery = receive(&mut mail) => received.push(delivery),
+            delivery = receive(&mut more_mail) => received.push(delivery),
+        }
+    }
+    let mut numbers: Vec<u32> = received.iter().map(|(e, _)| number(e)).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=20).collect::<Vec<_>>());
+    assert_quiet(&mut mail).await;
+}
+
+async fn one_publishers_messages_keep_their_order(ground: Ground) {
+    let transport = ground.participant();
+    let mut subscription = join(&transport, group("stock", &["a.b"])).await;
+    let mut settling = Vec::new();
+    for start in [1, 501, 1001] {
+        let batch = (start..start + 500).map(|n| envelope("a.b", n)).collect();
+        settling.push(transport.publish(batch).await);
+    }
+    for settlements in settling {
+        assert!(
+            settlements
+                .await
+                .iter()
+                .all(|s| *s == Settlement::Confirmed)
+        );
+    }
+    assert_eq!(
+        take(&mut subscription, 1500).await,
+        (1..=1500).collect::<Vec<_>>()
+    );
+}
+
+async fn nobody_bound_is_told_for_a_mandatory_message_only(ground: Ground) {
+    let transport = ground.participant();
+    let mandatory = Envelope {
+        mandatory: true,
+        ..envelope("no.body", 1)
+    };
+    let settlements = publish(&transport, vec![envelope("no.body", 2), mandatory]).await;
+    assert_eq!(settlements, [Settlement::Confirmed, Settlement::Unroutable]);
+}
+
+async fn patterns_bind_many_names(ground: Ground) {
+    let transport = ground.participant();
+    let mut subscription = join(&transport, group("audit", &["identity.#", "a.*.c"])).await;
+    let names = [
+        "identity.user.created",
+        "a.x.c",
+        "a.x.y.c",
+        "catalog.product.created",
+    ];
+    let messages = names
+        .iter()
+        .zip(1..)
+        .map(|(name, n)| envelope(name, n))
+        .collect();
+    publish(&transport, messages).await;
+    assert_eq!(take(&mut subscription, 2).await, [1, 2]);
+    assert_quiet(&mut subscription).await;
+}
+
+async fn a_command_reaches_the_group_bound_for_its_name(ground: Ground) {
+    let transport = ground.participant();
+    let binding = Binding {
+        kind: Kind::Command,
+        pattern: "stock.release".to_owned(),
+    };
+    let mut subscription = transport
+        .subscribe(Group {
+            bindings: vec![binding],
+            ..group("stock", &[])
+        })
+        .await;
+    let command = Envelope {
+        kind: Kind::Command,
+        mandatory: true,
+        ..envelope("stock.release", 7)
+    };
+    test_servers::eventually("the group is bound", BOUND, async || {
+        let settled = publish(&transport, vec![command.clone()]).await;
+        (settled == [Settlement::Confirmed]).then_some(())
+    })
+    .await;
+    let (received, _) = receive(&mut subscription).await;
+    assert_eq!((received.kind, number(&received)), (Kind::Command, 7));
+}
+
+async fn what_was_not_acknowledged_comes_again_when_the_member_leaves(ground: Ground) {
+    let (one, other) = (ground.participant(), ground.participant());
+    let mut leaving = join(&one, group("stock", &["a.b"])).await;
+    publish(&one, (1..=3).map(|n| envelope("a.b", n)).collect()).await;
+    let mut unanswered = Vec::new();
+    for _ in 1..=3 {
+        unanswered.push(receive(&mut leaving).await);
+    }
+    Receipt::acknowledge(&[unanswered.remove(1).1]).await;
+    drop((leaving, unanswered));
+
+    let mut staying = other.subscribe(group("stock", &["a.b"])).await;
+    let mut again = take(&mut staying, 2).await;
+    again.sort_unstable();
+    assert_eq!(again, [1, 3]);
+    assert_quiet(&mut staying).await;
+}
+
+async fn a_queue_keeps_messages_while_nobody_is_there(ground: Ground) {
+    let (one, other) = (ground.participant(), ground.participant());
+    drop(join(&one, group("stock", &["a.b"])).await);
+    publish(&one, vec![envelope("a.b", 5)]).await;
+    let mut later = other.subscribe(group("stock", &["a.b"])).await;
+    assert_eq!(take(&mut later, 1).await, [5]);
+}
+
+async fn no_more_than_the_prefetch_is_under_way(ground: Ground) {
+    let transport = ground.participant();
+    let small = Group {
+        prefetch: 2,
+        ..group("stock", &["a.b"])
+    };
+    let mut subscription = join(&transport, small).await;
+    publish(&transport, (1..=4).map(|n| envelope("a.b", n)).collect()).await;
+    let (first, receipt) = receive(&mut subscription).await;
+    let (second, _unanswered) = receive(&mut subscription).await;
+    assert_eq!([number(&first), number(&second)], [1, 2]);
+    assert_quiet(&mut subscription).await;
+    Receipt::acknowledge(&[receipt]).await;
+    assert_eq!(take(&mut subscription, 1).await, [3]);
+}
+
+async fn every_attribute_of_an_envelope_arrives(ground: Ground) {
+    let transport = ground.participant();
+    let mut subscription = join(&transport, group("stock", &["a.b"])).await;
+    let sent = Envelope {
+        version: 3,
+        partition_key: Some("order-1 with spaces, and ünïcode".to_owned()),
+        causation_id: Some(Uuid::now_v7()),
+        trace: TraceContext {
+            traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+            tracestate: Some("vendor=value".to_owned()),
+        },
+        ..envelope("a.b", 1)
+    };
+    publish(&transport, vec![sent.clone()]).await;
+    let (received, _) = receive(&mut subscription).await;
+    assert_eq!(
+        serde_json::to_value(&*received).ok(),
+        serde_json::to_value(&sent).ok()
+    );
+    assert_eq!(received.body, sent.body);
+}
+
+async fn closing_ends_the_deliveries(ground: Ground) {
+    let transport = ground.participant();
+    let mut subscription = join(&transport, group("stock", &["a.b"])).await;
+    timeout(BOUND, transport.close()).await.expect("it closes");
+    let end = timeout(BOUND, subscription.deliveries.recv()).await;
+    assert!(end.expect("the deliveries end").is_none());
+}
+
+macro_rules! conformance {
+    ($($name:ident,)*) => {
+        mod in_memory {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Ground::in_memory().await).await;
+            })*
+        }
+
+        mod rabbitmq {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Ground::rabbitmq().await).await;
+            })*
+        }
+    };
+}
+
+conformance! {
+    every_group_gets_a_message_and_its_members_share_it,
+    one_publishers_messages_keep_their_order,
+    nobody_bound_is_told_for_a_mandatory_message_only,
+    patterns_bind_many_names,
+    a_command_reaches_the_group_bound_for_its_name,
+    what_was_not_acknowledged_comes_again_when_the_member_leaves,
+    a_queue_keeps_messages_while_nobody_is_there,
+    no_more_than_the_prefetch_is_under_way,
+    every_attribute_of_an_envelope_arrives,
+    closing_ends_the_deliveries,
+}
