@@ -72,8 +72,8 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 
 fn refuse(pointer: String, error: &serde_json::Error) -> Problem {
     let message = error.to_string();
-    // Readers count differently than the parser does, so the place is worth a sentence only for
-    // JSON that is broken; otherwise the pointer says it better.
+    // Line and column help with JSON that is broken; in JSON that is not, the pointer says it
+    // better.
     match error.classify() {
         Category::Syntax | Category::Eof | Category::Io => Problem::new(
             StatusCode::BAD_REQUEST,

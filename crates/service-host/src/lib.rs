@@ -45,7 +45,6 @@
 //! ```
 
 mod app;
-mod broker;
 mod caller;
 mod cli;
 mod config;

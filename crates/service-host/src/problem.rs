@@ -218,6 +218,10 @@ impl Problem {
         self.0.cause.as_deref()
     }
 
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.0.headers
+    }
+
     pub(crate) fn body(&self, instance: &str, trace_id: Option<String>) -> ProblemDetails {
         ProblemDetails {
             kind: format!("{TYPE_BASE}{}", self.0.slug),
@@ -232,11 +236,11 @@ impl Problem {
     }
 }
 
-/// The answer carries the problem as an extension; the layer around all routes writes the body.
+/// The answer carries the problem as an extension; the layer around all routes writes its headers
+/// and its body.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.0.status.into_response();
-        response.headers_mut().extend(self.0.headers.clone());
         response.extensions_mut().insert(Arc::new(self));
         response
     }

@@ -62,10 +62,13 @@ pub(crate) async fn explain(request: Request, next: Next) -> Response {
     }
     let problem = response.extensions_mut().remove::<Arc<Problem>>();
     let problem = problem.unwrap_or_else(|| Arc::new(bare(status)));
-    log(&problem);
+    if response.extensions().get::<Logged>().is_none() {
+        log(&problem);
+    }
 
     let body = problem.body(&instance, current_trace_id());
     let mut headers = std::mem::take(response.headers_mut());
+    headers.extend(problem.headers().clone());
     for described in [
         header::CONTENT_TYPE,
         header::CONTENT_LENGTH,
@@ -91,13 +94,15 @@ fn bare(status: StatusCode) -> Problem {
 }
 
 fn log(problem: &Problem) {
-    if !problem.status().is_server_error() || problem.slug() == PANICKED {
-        return;
-    }
-    let status = problem.status().as_u16();
-    match problem.cause() {
-        Some(cause) => tracing::error!(status, error = causes(cause), "request failed"),
-        None => tracing::error!(status, "request failed"),
+    let status = problem.status();
+    let error = problem.cause().map(|cause| causes(cause));
+    match status {
+        // Nobody's fault in particular, and as frequent as requests while it lasts.
+        StatusCode::SERVICE_UNAVAILABLE => tracing::warn!(status = 503, error, "not available"),
+        status if status.is_server_error() => {
+            tracing::error!(status = status.as_u16(), error, "request failed");
+        }
+        _ => {}
     }
 }
 
@@ -117,17 +122,15 @@ fn causes(error: &(dyn Error + 'static)) -> String {
     line
 }
 
-/// Slug of a handler's panic, which was logged, with its place, where it happened.
-const PANICKED: &str = "internal-panic";
+/// Marks an answer whose reason was logged, with its place, where it happened.
+#[derive(Debug, Clone, Copy)]
+struct Logged;
 
 /// The answer to a request whose handler panicked.
 pub(crate) fn panicked(_payload: Box<dyn Any + Send>) -> Response {
-    Problem::new(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        PANICKED,
-        "Something went wrong here",
-    )
-    .into_response()
+    let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    response.extensions_mut().insert(Logged);
+    response
 }
 
 /// Browsers are told to take answers for what they say they are.

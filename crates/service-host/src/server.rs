@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use event_bus::{DuplicateHandler, EventBus};
+use event_bus::{DuplicateHandler, EventBus, RabbitMq};
+use secrecy::ExposeSecret;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -92,7 +93,8 @@ pub async fn start<S: Service>(
 
     let pool = database::connect_lazily(S::NAME, &config.database)?;
     let stop_bus = CancellationToken::new();
-    let broker = crate::broker::Absent;
+    let broker = RabbitMq::new(config.broker.url.expose_secret())
+        .map_err(|_| ConfigError::new("AMQP_URL", "holds an address that can't be read"))?;
     let bus = S::handlers(EventBus::builder(S::NAME, pool.clone(), broker), &settings)
         .start(stop_bus.clone())
         .await?;

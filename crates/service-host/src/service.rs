@@ -19,8 +19,7 @@ pub trait Service: Sized + Send + Sync + 'static {
     /// Port of the API, if nothing else is configured; the one for metrics is 1000 higher.
     const HTTP_PORT: u16;
 
-    /// Variables of the service's own. Each argument needs `long`, `env` and a `value_name` equal
-    /// to the variable.
+    /// Variables of the service's own. Each argument needs `long` and `env`.
     type Settings: Args + Clone + std::fmt::Debug + Send + Sync + 'static;
 
     /// What the service keeps in memory, [`App::state`]; `()` if nothing.

@@ -41,12 +41,12 @@ pub struct HostConfig {
 #[derive(Debug, Clone, Args)]
 pub struct DatabaseConfig {
     /// The service's own database: postgres://user:password@host:port/database
-    #[arg(long = "database-url", env = "DATABASE_URL", value_name = "DATABASE_URL",
+    #[arg(long = "database-url", env = "DATABASE_URL", id = "DATABASE_URL",
           hide_env_values = true, value_parser = parse::database_url)]
     pub url: SecretString,
     /// Most connections to the database at a time
     #[arg(long = "database-max-connections", env = "DATABASE_MAX_CONNECTIONS",
-          value_name = "DATABASE_MAX_CONNECTIONS", default_value_t = 20,
+          id = "DATABASE_MAX_CONNECTIONS", default_value_t = 20,
           value_parser = clap::value_parser!(u32).range(4..=1000))]
     pub max_connections: u32,
 }
@@ -55,7 +55,7 @@ pub struct DatabaseConfig {
 #[derive(Debug, Clone, Args)]
 pub struct BrokerConfig {
     /// Addresses of the broker's nodes, separated by commas: amqp://user:password@host:port/vhost
-    #[arg(long = "amqp-url", env = "AMQP_URL", value_name = "AMQP_URL",
+    #[arg(long = "amqp-url", env = "AMQP_URL", id = "AMQP_URL",
           hide_env_values = true, value_parser = parse::amqp_url)]
     pub url: SecretString,
 }
@@ -64,14 +64,10 @@ pub struct BrokerConfig {
 #[derive(Debug, Clone, Args)]
 pub struct HttpConfig {
     /// Address and port of the API
-    #[arg(long = "http-addr", env = "HTTP_ADDR", value_name = "HTTP_ADDR")]
+    #[arg(long = "http-addr", env = "HTTP_ADDR", id = "HTTP_ADDR")]
     pub addr: SocketAddr,
     /// Address and port of /metrics
-    #[arg(
-        long = "metrics-addr",
-        env = "METRICS_ADDR",
-        value_name = "METRICS_ADDR"
-    )]
+    #[arg(long = "metrics-addr", env = "METRICS_ADDR", id = "METRICS_ADDR")]
     pub metrics_addr: SocketAddr,
 }
 
@@ -79,7 +75,7 @@ pub struct HttpConfig {
 #[derive(Debug, Clone, Args)]
 pub struct TokenConfig {
     /// Where the keys that sign access tokens are published, over plain HTTP
-    #[arg(long = "identity-jwks-url", env = "IDENTITY_JWKS_URL", value_name = "IDENTITY_JWKS_URL",
+    #[arg(long = "identity-jwks-url", env = "IDENTITY_JWKS_URL", id = "IDENTITY_JWKS_URL",
           default_value = "http://127.0.0.1:8083/.well-known/jwks.json",
           value_parser = parse::jwks_url)]
     pub jwks_url: String,
@@ -89,11 +85,11 @@ pub struct TokenConfig {
 #[derive(Debug, Clone, Args)]
 pub struct LogConfig {
     /// What is logged: a level, or levels by module (`info,sqlx=warn`)
-    #[arg(long = "rust-log", env = "RUST_LOG", value_name = "RUST_LOG", default_value = "info",
+    #[arg(long = "rust-log", env = "RUST_LOG", id = "RUST_LOG", default_value = "info",
           value_parser = parse::log_filter)]
     pub filter: String,
     /// How it is written
-    #[arg(long = "log-format", env = "LOG_FORMAT", value_name = "LOG_FORMAT", value_enum,
+    #[arg(long = "log-format", env = "LOG_FORMAT", id = "LOG_FORMAT", value_enum,
           default_value_t = LogFormat::Text)]
     pub format: LogFormat,
 }
@@ -111,7 +107,7 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Copy, Args)]
 pub struct EnvironmentConfig {
     /// With `production`, default credentials are refused
-    #[arg(long = "environment", env = "ENVIRONMENT", value_name = "ENVIRONMENT", value_enum,
+    #[arg(long = "environment", env = "ENVIRONMENT", id = "ENVIRONMENT", value_enum,
           default_value_t = Environment::Development)]
     pub environment: Environment,
 }

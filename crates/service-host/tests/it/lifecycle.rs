@@ -1,11 +1,10 @@
 //! From the start to the end of a service, with servers that come late or go away.
 
-mod support;
-
+use crate::notes::Notes;
+use crate::support::{SOON, TestService, problem};
 use reqwest::StatusCode;
 use serde_json::Value;
 use service_host::{HostConfig, NoSettings, StartError};
-use support::{Notes, SOON, TestService, problem};
 use test_servers::eventually;
 
 async fn readiness(service: &TestService) -> (StatusCode, Value) {

@@ -1,34 +1,31 @@
 //! A small service, and what tests need to talk to it.
 
-mod notes;
-
 use std::time::Duration;
 
 use reqwest::{Client, Response, StatusCode};
-use secrecy::SecretString;
 use serde_json::Value;
 use service_host::{HostConfig, NoSettings, RunningService, TestIssuer};
 use test_servers::{FaultProxy, TestBroker, TestDatabase, eventually};
 use uuid::Uuid;
 
-pub use notes::{MANAGE, Notes};
+use crate::notes::{self, MANAGE, Notes};
 
 /// Longer than anything here should take, also on a busy machine.
-pub const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// The service in this process, on servers of its own. The database can be cut off.
-pub struct TestService {
-    pub running: Option<RunningService>,
-    pub issuer: TestIssuer,
-    pub client: Client,
-    pub database: TestDatabase,
-    pub database_proxy: FaultProxy,
-    pub broker: TestBroker,
+pub(crate) struct TestService {
+    pub(crate) running: Option<RunningService>,
+    pub(crate) issuer: TestIssuer,
+    pub(crate) client: Client,
+    pub(crate) database: TestDatabase,
+    pub(crate) database_proxy: FaultProxy,
+    pub(crate) broker: TestBroker,
 }
 
 impl TestService {
     /// Ready to answer.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let service = Self::start_unmigrated().await;
         service.migrate().await;
         service.wait_until_ready().await;
@@ -36,7 +33,7 @@ impl TestService {
     }
 
     /// Started over an empty database.
-    pub async fn start_unmigrated() -> Self {
+    pub(crate) async fn start_unmigrated() -> Self {
         let database = TestDatabase::create(&["notes"]).await;
         let database_proxy = FaultProxy::before(&database.url("notes")).await;
         let broker = TestBroker::create().await;
@@ -56,13 +53,13 @@ impl TestService {
     }
 
     /// What `notes migrate` does.
-    pub async fn migrate(&self) {
+    pub(crate) async fn migrate(&self) {
         let pool = self.database.pool("notes").await;
         event_bus::migrate(&pool).await.expect("the bus's tables");
         notes::MIGRATOR.run(&pool).await.expect("the notes' table");
     }
 
-    pub async fn wait_until_ready(&self) {
+    pub(crate) async fn wait_until_ready(&self) {
         eventually("the service is ready", SOON, async || {
             let response = self.get("/health/ready").await;
             (response.status() == StatusCode::OK).then_some(())
@@ -70,26 +67,30 @@ impl TestService {
         .await;
     }
 
-    pub fn running(&self) -> &RunningService {
+    pub(crate) fn running(&self) -> &RunningService {
         self.running.as_ref().expect("not shut down yet")
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.running().http_addr)
     }
 
-    pub async fn get(&self, path: &str) -> Response {
+    pub(crate) async fn get(&self, path: &str) -> Response {
         let request = self.client.get(self.url(path));
         request.send().await.expect("an answer")
     }
 
     /// A token of somebody who may write notes.
-    pub fn manager(&self) -> String {
+    pub(crate) fn manager(&self) -> String {
         self.issuer.token(Uuid::now_v7(), "Maya", &[MANAGE])
     }
 
     /// Posts a note as a manager.
-    pub async fn post(&self, content_type: &str, body: impl Into<reqwest::Body>) -> Response {
+    pub(crate) async fn post(
+        &self,
+        content_type: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> Response {
         self.client
             .post(self.url("/notes"))
             .bearer_auth(self.manager())
@@ -101,7 +102,7 @@ impl TestService {
     }
 
     /// Creates a note and returns its path.
-    pub async fn create_note(&self, title: &str) -> String {
+    pub(crate) async fn create_note(&self, title: &str) -> String {
         let body = serde_json::json!({ "title": title }).to_string();
         let response = self.post("application/json", body).await;
         assert_eq!(response.status(), StatusCode::CREATED);
@@ -109,14 +110,8 @@ impl TestService {
     }
 }
 
-/// A configuration whose database URL is another one.
-pub fn with_database(mut config: HostConfig, url: &str) -> HostConfig {
-    config.database.url = SecretString::from(url);
-    config
-}
-
 /// Checks what is alike in all problem details, and returns them.
-pub async fn problem(response: Response, status: StatusCode, slug: &str) -> Value {
+pub(crate) async fn problem(response: Response, status: StatusCode, slug: &str) -> Value {
     assert_eq!(response.status(), status);
     assert_eq!(
         response.headers()["content-type"],

@@ -17,13 +17,13 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-pub static MIGRATOR: Migrator = sqlx::migrate!("tests/migrations");
+pub(crate) static MIGRATOR: Migrator = sqlx::migrate!("tests/it/migrations");
 
 /// What writing needs.
-pub const MANAGE: &str = "notes.manage";
+pub(crate) const MANAGE: &str = "notes.manage";
 
 /// Keeps notes.
-pub struct Notes;
+pub(crate) struct Notes;
 
 impl Service for Notes {
     const NAME: &'static str = "notes";
