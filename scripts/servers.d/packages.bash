@@ -38,6 +38,12 @@ installed() { # FIND PACKAGE NAME
   echo "$found"
 }
 
+# Both servers' packages, one after the other: two at a time would be in each other's way.
+install_servers() {
+  installed find_postgres postgresql PostgreSQL >/dev/null
+  installed find_rabbitmq rabbitmq-server RabbitMQ >/dev/null
+}
+
 fedora_name() { [ "$1" = postgresql ] && echo postgresql-server || echo "$1"; }
 brew_name() { [ "$1" = postgresql ] && echo postgresql@17 || echo rabbitmq; }
 
@@ -54,6 +60,7 @@ apt_install() { # PACKAGE
   echo "${0##*/}: installing $1 with apt-get" >&2
   # shellcheck disable=SC2016 # the inner shell expands these
   $as_root env DEBIAN_FRONTEND=noninteractive bash -c '
+    set -e
     policy=$1 package=$2
     if [ ! -e "$policy" ]; then
       trap "rm -f \"$policy\"" EXIT

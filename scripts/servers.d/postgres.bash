@@ -3,6 +3,8 @@
 start_postgres() {
   local bin
   bin=$(installed find_postgres postgresql PostgreSQL)
+  choose_server_user
+  make_data_folder "$folder/data"
   load_postgres
   check_postgres_version "$bin"
   make_postgres_data "$bin"
@@ -41,7 +43,7 @@ launch_postgres() { # BIN
   local arguments=() setting
   for setting in "${settings[@]}"; do arguments+=(-c "$setting"); done
 
-  start_detached "$folder/postgres.log" as_server "$1/postgres" -D "$folder/data/cluster" "${arguments[@]}"
+  start_detached "$folder/postgres.log" as_server "$1/postgres" -D "$data/cluster" "${arguments[@]}"
   postgres_pid=$started
   echo "$postgres_pid" >"$folder/postgres.pid"
   wait_until "$postgres_pid" 60 postgres_answers "$1" || {
@@ -57,16 +59,15 @@ postgres_answers() { # BIN
 
 # The cluster is made aside and moved into place, so a start that was killed leaves no half of one.
 make_postgres_data() { # BIN
-  make_data_folder "$folder/data"
-  [ ! -d "$folder/data/cluster" ] || return 0
-  local fresh=$folder/data/fresh password_file=$folder/data/password locale=C
+  [ ! -d "$data/cluster" ] || return 0
+  local fresh=$data/fresh password_file=$data/password locale=C
   rm -rf "$fresh"
   ! locale -a 2>/dev/null | grep -qix 'C\.utf-\?8' || locale=C.UTF-8
   # `password`: what a client sends stays on loopback, and costs tests no time to scramble.
   local auth=scram-sha-256
   [ -n "$durable" ] || auth=password
   (umask 077 && printf '%s\n' "$postgres_password" >"$password_file")
-  [ -z "$server_user" ] || chown "$server_user" "$password_file"
+  give_to_server "$password_file"
   (
     as_server "$1/initdb" --pgdata="$fresh" --username=postgres --auth="$auth" \
       --pwfile="$password_file" --encoding=UTF8 --locale="$locale" --no-sync
@@ -76,15 +77,15 @@ make_postgres_data() { # BIN
   }
   rm -f "$password_file"
   save_postgres
-  mv "$fresh" "$folder/data/cluster"
+  mv "$fresh" "$data/cluster"
 }
 
 check_postgres_version() { # BIN
-  local data program
-  data=$(cat "$folder/data/cluster/PG_VERSION" 2>/dev/null) || return 0
+  local made_by program
+  made_by=$(cat "$data/cluster/PG_VERSION" 2>/dev/null) || return 0
   program=$("$1/postgres" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
-  [ "$data" = "$program" ] ||
-    die "$folder was made by PostgreSQL $data and $program is installed: upgrade it, or remove the folder and its data"
+  [ "$made_by" = "$program" ] ||
+    die "$folder was made by PostgreSQL $made_by and $program is installed: upgrade it, or remove the folder and its data"
 }
 
 load_postgres() {
@@ -113,7 +114,7 @@ print_postgres() {
 stop_postgres() { # orderly|crash
   local pid
   pid=$(cat "$folder/postgres.pid" 2>/dev/null) || return 0
-  if is_process "$pid" "$folder/data"; then
+  if is_process "$pid" "$(real_data)/cluster"; then
     case $1 in
       orderly) end_process "$pid" INT 30 ;;
       crash) end_process "$pid" KILL 10 ;;

@@ -103,11 +103,14 @@ end_watchdog() {
 # The user that servers run as: the caller, but as root a user without rights, since PostgreSQL
 # refuses to run as root. Commands are started by `as_server COMMAND…`, which keeps their id.
 server_user=""
-if [ "$(id -u)" = 0 ]; then
+choose_server_user() {
+  [ "$(id -u)" = 0 ] || return 0
+  command -v setpriv >/dev/null || die "to run servers as root, install setpriv (util-linux)"
   for server_user in postgres nobody; do
-    ! id "$server_user" >/dev/null 2>&1 || break
+    ! id "$server_user" >/dev/null 2>&1 || return 0
   done
-fi
+  die "there is no user postgres or nobody for servers to run as"
+}
 
 as_server() {
   if [ -n "$server_user" ]; then
@@ -117,30 +120,32 @@ as_server() {
   fi
 }
 
-# Makes the folder DATA for a server and gives it to the server's user. Where that user can't get
-# to (a project below /root), the folder is a link to one in /var/tmp.
+# Makes the folder DATA for a server, gives it to the server's user, and puts its real path into
+# $data. Where that user can't get to (a project below /root), DATA is a link into /var/tmp.
 make_data_folder() { # DATA
-  if [ -z "$server_user" ]; then
-    mkdir -p "$1"
-    return
-  fi
-  command -v setpriv >/dev/null || die "to run servers as root, install setpriv (util-linux)"
   if [ ! -e "$1" ]; then
     rm -f "$1"
-    if (as_server test -x "${1%/*}"); then
+    if [ -z "$server_user" ] || (cd / && as_server test -x "${1%/*}"); then
       mkdir "$1"
     else
       ln -s "$(mktemp -d /var/tmp/waybill.XXXXXX)" "$1"
     fi
   fi
-  chown -R "$server_user" "$1/"
-  chmod 700 "$1/"
+  data=$(real_data)
+  give_to_server "$data"
+  chmod 700 "$data"
+}
+
+# The real path of the data folder, as the server's own command line has it.
+real_data() {
+  (cd "$folder/data" 2>/dev/null && pwd -P) || echo "$folder/data"
+}
+
+give_to_server() { # PATH
+  [ -z "$server_user" ] || chown -R "$server_user" "$1"
 }
 
 remove_folder() { # FOLDER
-  local data
-  for data in "$1"/data "$1"/home; do
-    [ ! -L "$data" ] || rm -rf "$(readlink "$data")"
-  done
+  [ ! -L "$1/data" ] || rm -rf "$(readlink "$1/data")"
   rm -rf "$1"
 }

@@ -1,12 +1,13 @@
-# RabbitMQ in $folder: `home` has all that Erlang and the broker write, `rabbitmq.env` keeps ports
+# RabbitMQ in $folder: `data` has all that Erlang and the broker write, `rabbitmq.env` keeps ports
 # and password. It has an epmd (Erlang's name server) of its own, so the node's name meets no other.
 
 start_rabbitmq() {
   local server epmd
   server=$(installed find_rabbitmq rabbitmq-server RabbitMQ)
   epmd=$(find_epmd)
+  choose_server_user
+  make_data_folder "$folder/data"
   load_rabbitmq
-  make_data_folder "$folder/home"
 
   local given=$port given_management=$management_port tries=3
   while :; do
@@ -39,30 +40,30 @@ find_epmd() {
 }
 
 launch_rabbitmq() { # SERVER EPMD
-  local epmd_port distribution_port home=$folder/home
+  local epmd_port distribution_port
   epmd_port=$(free_port)
   distribution_port=$(free_port)
-  write_rabbitmq_configuration "$home"
+  write_rabbitmq_configuration
 
-  start_detached "$folder/rabbitmq.log" as_server env -i "PATH=$PATH" "HOME=$home" \
+  start_detached "$folder/rabbitmq.log" as_server env -i "PATH=$PATH" "HOME=$data" \
     "$2" -port "$epmd_port" -address 127.0.0.1
   local epmd_pid=$started
-  echo "$epmd_pid" >"$folder/epmd.pid"
+  echo "$epmd_pid $epmd_port" >"$folder/epmd.pid"
   wait_until "$epmd_pid" 20 listens "$epmd_port" || return 1
 
   # A clean environment: what the system's own broker is configured by must not count here.
   # RUNNING_UNDER_SYSTEMD makes the start script become the broker, so that the id is its own.
   start_detached "$folder/rabbitmq.log" as_server env -i "PATH=$PATH:/usr/sbin:/sbin" LANG=C.UTF-8 \
-    "HOME=$home" ERL_EPMD_PORT="$epmd_port" ERL_EPMD_ADDRESS=127.0.0.1 \
+    "HOME=$data" ERL_EPMD_PORT="$epmd_port" ERL_EPMD_ADDRESS=127.0.0.1 \
     RUNNING_UNDER_SYSTEMD=true \
     RABBITMQ_NODENAME=waybill@localhost \
-    RABBITMQ_CONF_ENV_FILE="$home/rabbitmq-env.conf" \
-    RABBITMQ_CONFIG_FILE="$home/rabbitmq.conf" \
-    RABBITMQ_CONFIG_FILES="$home/conf.d" \
-    RABBITMQ_ADVANCED_CONFIG_FILE="$home/advanced.config" \
-    RABBITMQ_ENABLED_PLUGINS_FILE="$home/enabled_plugins" \
-    RABBITMQ_MNESIA_BASE="$home/data" \
-    RABBITMQ_LOG_BASE="$home/log" \
+    RABBITMQ_CONF_ENV_FILE="$data/rabbitmq-env.conf" \
+    RABBITMQ_CONFIG_FILE="$data/rabbitmq.conf" \
+    RABBITMQ_CONFIG_FILES="$data/conf.d" \
+    RABBITMQ_ADVANCED_CONFIG_FILE="$data/advanced.config" \
+    RABBITMQ_ENABLED_PLUGINS_FILE="$data/enabled_plugins" \
+    RABBITMQ_MNESIA_BASE="$data/mnesia" \
+    RABBITMQ_LOG_BASE="$data/log" \
     RABBITMQ_LOGS=- \
     RABBITMQ_DIST_PORT="$distribution_port" \
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}' \
@@ -75,11 +76,11 @@ launch_rabbitmq() { # SERVER EPMD
   fi
 }
 
-write_rabbitmq_configuration() { # HOME
-  mkdir -p "$1/conf.d" "$1/data" "$1/log"
-  : >"$1/rabbitmq-env.conf"
-  echo '[rabbitmq_management].' >"$1/enabled_plugins"
-  cat >"$1/rabbitmq.conf" <<CONF
+write_rabbitmq_configuration() {
+  mkdir -p "$data/conf.d" "$data/mnesia" "$data/log"
+  : >"$data/rabbitmq-env.conf"
+  echo '[rabbitmq_management].' >"$data/enabled_plugins"
+  cat >"$data/rabbitmq.conf" <<CONF
 listeners.tcp.1 = 127.0.0.1:$port
 management.tcp.ip = 127.0.0.1
 management.tcp.port = $management_port
@@ -89,14 +90,14 @@ log.console.level = warning
 disk_free_limit.absolute = 100MB
 CONF
   if [ -n "$durable" ]; then
-    echo '[].' >"$1/advanced.config"
+    echo '[].' >"$data/advanced.config"
   else
     # Tests wait for what the management API counts, so it counts often.
-    echo 'collect_statistics_interval = 500' >>"$1/rabbitmq.conf"
-    echo '[{rabbit, [{quorum_tick_interval, 250}]}].' >"$1/advanced.config"
+    echo 'collect_statistics_interval = 500' >>"$data/rabbitmq.conf"
+    echo '[{rabbit, [{quorum_tick_interval, 250}]}].' >"$data/advanced.config"
   fi
-  chmod 600 "$1/rabbitmq.conf"
-  [ -z "$server_user" ] || chown -R "$server_user" "$1/"
+  chmod 600 "$data/rabbitmq.conf"
+  give_to_server "$data"
 }
 
 # Whether the API knows the user and AMQP is open, which RabbitMQ does last.
@@ -140,9 +141,9 @@ print_rabbitmq() {
 }
 
 stop_rabbitmq() { # orderly|crash
-  local pid
+  local pid epmd_port
   if pid=$(cat "$folder/rabbitmq.pid" 2>/dev/null); then
-    if is_process "$pid" "$folder/home"; then
+    if is_process "$pid" "$(real_data)"; then
       case $1 in
         orderly) end_process "$pid" TERM 30 ;;
         crash) end_process "$pid" KILL 10 ;;
@@ -150,8 +151,8 @@ stop_rabbitmq() { # orderly|crash
     fi
     rm -f "$folder/rabbitmq.pid"
   fi
-  if pid=$(cat "$folder/epmd.pid" 2>/dev/null); then
-    ! is_process "$pid" epmd || end_process "$pid" TERM 5
+  if read -r pid epmd_port 2>/dev/null <"$folder/epmd.pid"; then
+    ! is_process "$pid" "-port $epmd_port" || end_process "$pid" TERM 5
     rm -f "$folder/epmd.pid"
   fi
 }

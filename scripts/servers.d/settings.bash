@@ -1,0 +1,13 @@
+# What can be set from outside, with its default. docker-compose.yml and .env.example have the same.
+
+load_settings() {
+  : "${POSTGRES_PORT:=54321}" "${RABBITMQ_PORT:=5673}" "${RABBITMQ_MANAGEMENT_PORT:=15673}"
+  : "${CATALOG_PORT:=8081}" "${ORDERING_PORT:=8082}" "${IDENTITY_PORT:=8083}"
+  : "${CATALOG_METRICS_PORT:=9081}" "${ORDERING_METRICS_PORT:=9082}" "${IDENTITY_METRICS_PORT:=9083}"
+  export POSTGRES_PASSWORD=${POSTGRES_PASSWORD:-postgres}
+  export RABBITMQ_USER=${RABBITMQ_USER:-waybill} RABBITMQ_PASSWORD=${RABBITMQ_PASSWORD:-waybill}
+  export CATALOG_DB_PASSWORD=${CATALOG_DB_PASSWORD:-catalog}
+  export ORDERING_DB_PASSWORD=${ORDERING_DB_PASSWORD:-ordering}
+  export IDENTITY_DB_PASSWORD=${IDENTITY_DB_PASSWORD:-identity}
+  export SEED_DEMO_DATA=${SEED_DEMO_DATA:-true}
+}
