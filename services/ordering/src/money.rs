@@ -70,7 +70,11 @@ mod tests {
 
     #[test]
     fn prices_have_two_places_in_json() {
-        for (text, json) in [("19.9", "\"19.90\""), ("0", "\"0.00\""), ("7.00", "\"7.00\"")] {
+        for (text, json) in [
+            ("19.9", "\"19.90\""),
+            ("0", "\"0.00\""),
+            ("7.00", "\"7.00\""),
+        ] {
             assert_eq!(serde_json::to_string(&price(text).unwrap()).unwrap(), json);
         }
         assert_eq!(serde_json::to_string(&Money::ZERO).unwrap(), "\"0.00\"");

@@ -20,6 +20,9 @@ pub(crate) async fn pass_on(
         .iter()
         .filter_map(|order| Some((order.id, order.discount_for(price)?)))
         .collect();
+    if discounts.is_empty() {
+        return Ok(());
+    }
     let orders = storage::set_discounts(work, &discounts).await?;
     let records: Vec<_> = orders
         .iter()

@@ -50,7 +50,11 @@ async fn advance_each<M: Message>(
         .map(|message| {
             let (order_id, reason) = subject(message);
             let cause = Cause::from(message);
-            Step { order_id, reason, cause }
+            Step {
+                order_id,
+                reason,
+                cause,
+            }
         })
         .collect();
     let outcomes = advance(work, trigger, &steps).await?;

@@ -61,7 +61,11 @@ mod tests {
             assert!(text.parse::<PriceDropThreshold>().is_ok(), "{text}");
         }
         for text in ["", "10", "0.1", "0%", "-5%", "101%", "ten%"] {
-            assert_eq!(text.parse::<PriceDropThreshold>(), Err(NoPercentage), "{text}");
+            assert_eq!(
+                text.parse::<PriceDropThreshold>(),
+                Err(NoPercentage),
+                "{text}"
+            );
         }
     }
 

@@ -40,6 +40,17 @@ impl OrderState {
         Self::Cancelled,
     ];
 
+    /// The word for it, in JSON and in the database.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Placed => "placed",
+            Self::Confirmed => "confirmed",
+            Self::Rejected => "rejected",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
     /// The state that follows, or `None` if nothing happens to an order in this one.
     ///
     /// Every pair is written out, so that a new state or trigger does not compile until somebody
@@ -55,10 +66,7 @@ impl OrderState {
             (S::Confirmed, T::StockReserved | T::StockRejected | T::ConfirmationOverdue)
             | (
                 S::Rejected | S::Cancelled,
-                T::StockReserved
-                | T::StockRejected
-                | T::CancelRequested
-                | T::ConfirmationOverdue,
+                T::StockReserved | T::StockRejected | T::CancelRequested | T::ConfirmationOverdue,
             ) => None,
         }
     }
@@ -126,7 +134,15 @@ mod tests {
     fn every_pair_leads_where_the_table_says() {
         use OrderState::{Cancelled, Confirmed, Placed, Rejected};
         let table = [
-            (Placed, [Some(Confirmed), Some(Rejected), Some(Cancelled), Some(Cancelled)]),
+            (
+                Placed,
+                [
+                    Some(Confirmed),
+                    Some(Rejected),
+                    Some(Cancelled),
+                    Some(Cancelled),
+                ],
+            ),
             (Confirmed, [None, None, Some(Cancelled), None]),
             (Rejected, [None; 4]),
             (Cancelled, [None; 4]),
@@ -147,6 +163,9 @@ mod tests {
         ];
         for reason in reasons {
             assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
+        }
+        for state in OrderState::ALL {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
         }
     }
 

@@ -145,7 +145,10 @@ pub(crate) async fn set_discounts(
     discounts: &[(OrderId, Money)],
 ) -> Result<Vec<Order>, sqlx::Error> {
     let ids: Vec<Uuid> = discounts.iter().map(|(id, _)| id.0).collect();
-    let amounts: Vec<_> = discounts.iter().map(|(_, discount)| discount.amount()).collect();
+    let amounts: Vec<_> = discounts
+        .iter()
+        .map(|(_, discount)| discount.amount())
+        .collect();
     sqlx::query_as!(
         Order,
         "update orders

@@ -50,5 +50,8 @@ pub(crate) async fn hold(
     )
     .fetch_all(connection)
     .await?;
-    Ok(products.into_iter().map(|product| (product.id, product)).collect())
+    Ok(products
+        .into_iter()
+        .map(|product| (product.id, product))
+        .collect())
 }
