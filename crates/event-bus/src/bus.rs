@@ -5,14 +5,12 @@ use std::sync::Arc;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use uuid::Uuid;
 
 use crate::builder::EventBusBuilder;
 use crate::envelope::{Envelope, Lineage, PublishError};
 use crate::message::Message;
 use crate::registry::Registry;
 use crate::running::Running;
-use crate::trace;
 use crate::transport::{Settlement, Transport};
 use crate::unit_of_work::{Publisher, UnitOfWork};
 use crate::wake::WakeUp;
@@ -69,11 +67,7 @@ impl EventBus {
     ///
     /// If the message can't be encoded, or the broker does not confirm it.
     pub async fn publish_now<M: Message>(&self, message: &M) -> Result<(), PublishNowError> {
-        let lineage = Lineage {
-            correlation_id: Uuid::now_v7(),
-            causation_id: None,
-            trace: trace::current(),
-        };
+        let lineage = Lineage::begin();
         let envelope = Envelope::encode(&self.publisher.service, lineage, message)?;
         let settlements = self.transport.publish(vec![envelope]).await.await;
         match settlements.into_iter().next() {

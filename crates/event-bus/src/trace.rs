@@ -8,14 +8,26 @@ use std::collections::HashMap;
 use opentelemetry::global;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use uuid::Uuid;
 
-use crate::envelope::TraceContext;
+use crate::envelope::{Lineage, TraceContext};
 
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 
+impl Lineage {
+    /// The beginning of a chain of causes and effects, in the trace of the current span.
+    pub fn begin() -> Self {
+        Self {
+            correlation_id: Uuid::now_v7(),
+            causation_id: None,
+            trace: current(),
+        }
+    }
+}
+
 /// The context of the current span.
-pub(crate) fn current() -> TraceContext {
+fn current() -> TraceContext {
     of(&Span::current())
 }
 

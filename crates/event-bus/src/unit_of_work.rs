@@ -13,7 +13,6 @@ use crate::envelope::{Envelope, Lineage, PublishError};
 use crate::message::{Command, Event, Message};
 use crate::outbox;
 use crate::received::Received;
-use crate::trace;
 use crate::wake::WakeUp;
 
 /// A database transaction that carries messages.
@@ -62,11 +61,7 @@ impl UnitOfWork {
         Ok(Self {
             transaction: pool.begin().await?,
             pending: Pending::default(),
-            lineage: Lineage {
-                correlation_id: Uuid::now_v7(),
-                causation_id: None,
-                trace: trace::current(),
-            },
+            lineage: Lineage::begin(),
             publisher,
         })
     }
@@ -116,6 +111,14 @@ impl UnitOfWork {
     /// Handlers of single messages have this done for them.
     pub fn caused_by<M>(&mut self, message: &Received<M>) {
         self.inherit(message.envelope().lineage_of_effects());
+    }
+
+    /// From here on, what is published belongs to this chain of causes and effects.
+    ///
+    /// For a unit of work that serves several requests together, each in a trace of its own: take
+    /// [`Lineage::begin`] where the request is taken, and name it here before publishing for it.
+    pub fn inherit(&mut self, lineage: Lineage) {
+        self.lineage = lineage;
     }
 
     /// The trace this work belongs to, 32 hexadecimal digits.
@@ -176,10 +179,6 @@ impl UnitOfWork {
             .execute(&mut *self.transaction)
             .await?;
         Ok(())
-    }
-
-    pub(crate) fn inherit(&mut self, lineage: Lineage) {
-        self.lineage = lineage;
     }
 
     fn seal<M: Message>(&self, message: &M) -> Result<Envelope, PublishError> {

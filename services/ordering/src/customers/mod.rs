@@ -1,0 +1,6 @@
+//! What ordering knows of its customers: what they are called now.
+
+mod handlers;
+mod storage;
+
+pub(crate) use handlers::CustomerReplica;

@@ -1,0 +1,239 @@
+//! Placing orders: requests that are waiting anyway share a commit.
+//!
+//! Two writers take whatever waits in the queue, up to [`MAX_SET`] requests, and write it in one
+//! unit of work, with the same few statements for one order as for many. An order that comes alone
+//! finds an idle writer and is written at once; under load the sets grow by themselves, while one
+//! writer's commit is under way. Nothing ever waits for a set to fill.
+//!
+//! An order that can't be placed is answered alone and leaves the set as it is. If the database
+//! refuses the set, each order in it is tried by itself, so that only the one at fault fails.
+//!
+//! The queue is bounded: what does not fit is refused at once, so that more load shows at the
+//! front door and not as a growing backlog.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use event_bus::{EventBus, Lineage, PublishError};
+use event_contracts::ordering::OrderPlacedEto;
+use jiff::Timestamp;
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use super::history::{Cause, Origin, Record, What};
+use super::messages::ConfirmationDue;
+use super::order::{Draft, Order};
+use super::storage;
+use crate::products::{self, Product};
+use crate::settings::Settings;
+
+/// The most orders that share a transaction.
+const MAX_SET: usize = 256;
+/// How many sets are written at a time: while one commits, the other is put together.
+const WRITERS: usize = 2;
+
+/// Why an order was not placed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum NotPlaced {
+    /// There is no such product any more.
+    #[error("the product is gone")]
+    ProductGone,
+    /// Ordering has never heard of the product.
+    #[error("the product was never heard of")]
+    ProductUnheard,
+    /// More orders are waiting than are let in.
+    #[error("the queue of orders to be written is full")]
+    Busy,
+    /// It could not be written.
+    #[error("the order could not be written")]
+    Failed(#[source] Arc<WriteError>),
+    /// The writers have ended.
+    #[error("no order is taken any more")]
+    Stopped,
+}
+
+/// Why orders could not be written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WriteError {
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+/// Where orders are handed in. Its writers start with the first order, and end when it is dropped
+/// and everything handed in is written.
+#[derive(Debug, Default)]
+pub(crate) struct PlacingDesk(OnceLock<mpsc::Sender<Waiting>>);
+
+/// An order that waits to be written, with its place in the chain of causes.
+#[derive(Debug)]
+struct Waiting {
+    draft: Draft,
+    lineage: Lineage,
+    answer: oneshot::Sender<Result<Order, NotPlaced>>,
+}
+
+impl PlacingDesk {
+    /// Places an order, together with others that are waiting.
+    ///
+    /// # Errors
+    ///
+    /// Why it was not placed. After [`NotPlaced::Failed`] with a lost connection it is unknown
+    /// whether it was.
+    pub(crate) async fn place(
+        &self,
+        bus: &EventBus,
+        settings: &Settings,
+        draft: Draft,
+    ) -> Result<Order, NotPlaced> {
+        let queue = self.0.get_or_init(|| start_writers(bus, settings));
+        let (answer, answered) = oneshot::channel();
+        let waiting = Waiting {
+            draft,
+            lineage: Lineage::begin(),
+            answer,
+        };
+        queue.try_send(waiting).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => NotPlaced::Busy,
+            mpsc::error::TrySendError::Closed(_) => NotPlaced::Stopped,
+        })?;
+        let waiting = queue.max_capacity() - queue.capacity();
+        metrics::gauge!("ordering_orders_waiting").set(waiting as f64);
+        answered.await.unwrap_or(Err(NotPlaced::Stopped))
+    }
+}
+
+fn start_writers(bus: &EventBus, settings: &Settings) -> mpsc::Sender<Waiting> {
+    let (queue, waiting) = mpsc::channel(settings.max_waiting_orders);
+    let waiting = Arc::new(Mutex::new(waiting));
+    for _ in 0..WRITERS {
+        let writer = Writer {
+            bus: bus.clone(),
+            confirmation_timeout: settings.confirmation_timeout,
+        };
+        tokio::spawn(writer.run(waiting.clone()));
+    }
+    queue
+}
+
+struct Writer {
+    bus: EventBus,
+    confirmation_timeout: Duration,
+}
+
+impl Writer {
+    async fn run(self, queue: Arc<Mutex<mpsc::Receiver<Waiting>>>) {
+        let mut set = Vec::with_capacity(MAX_SET);
+        // The lock is held by the writer whose turn it is to wait, and not while it writes.
+        while queue.lock().await.recv_many(&mut set, MAX_SET).await > 0 {
+            // Whoever has gone away meanwhile was told nothing and gets no order.
+            set.retain(|waiting| !waiting.answer.is_closed());
+            self.place_all(std::mem::take(&mut set)).await;
+        }
+    }
+
+    /// Places the orders together, or if the database refuses that, each by itself.
+    async fn place_all(&self, set: Vec<Waiting>) {
+        metrics::histogram!("ordering_orders_per_commit").record(set.len() as f64);
+        let error = match self.place_together(&set).await {
+            Ok(answers) => return answer_each(set, answers),
+            Err(error) => Arc::new(error),
+        };
+        let is_passing = match &*error {
+            WriteError::Database(error) => service_host::is_passing(error),
+            WriteError::Publish(_) => false,
+        };
+        if is_passing || set.len() == 1 {
+            let answers = set.iter().map(|_| Err(NotPlaced::Failed(error.clone())));
+            let answers = answers.collect();
+            return answer_each(set, answers);
+        }
+        for waiting in set {
+            Box::pin(self.place_all(vec![waiting])).await;
+        }
+    }
+
+    /// Writes what can be placed in one unit of work, and gives back the answer to each.
+    async fn place_together(
+        &self,
+        set: &[Waiting],
+    ) -> Result<Vec<Result<Order, NotPlaced>>, WriteError> {
+        let mut work = self.bus.begin().await?;
+        let wanted = set.iter().map(|waiting| waiting.draft.product_id);
+        let products = products::storage::hold(&mut work, wanted).await?;
+        let answers: Vec<_> = set
+            .iter()
+            .map(|waiting| price(&waiting.draft, products.get(&waiting.draft.product_id)))
+            .collect();
+
+        let placed: Vec<(&Order, &Lineage)> = answers
+            .iter()
+            .zip(set)
+            .filter_map(|(answer, waiting)| Some((answer.as_ref().ok()?, &waiting.lineage)))
+            .collect();
+        if placed.is_empty() {
+            return Ok(answers);
+        }
+        let orders: Vec<&Order> = placed.iter().map(|(order, _)| *order).collect();
+        storage::insert_placed(&mut work, &orders).await?;
+        let causes: Vec<Cause> = placed.iter().map(|pair| cause_of(*pair)).collect();
+        let records: Vec<_> = orders
+            .iter()
+            .zip(&causes)
+            .map(|pair| first_record(pair))
+            .collect();
+        storage::insert_history(&mut work, &records).await?;
+        let due = Timestamp::now() + self.confirmation_timeout;
+        for (order, lineage) in placed {
+            work.inherit(lineage.clone());
+            work.publish(&placed_event(order))?;
+            work.schedule(&ConfirmationDue { order_id: order.id }, due)?;
+        }
+        work.commit().await?;
+        Ok(answers)
+    }
+}
+
+fn price(draft: &Draft, product: Option<&Product>) -> Result<Order, NotPlaced> {
+    match product {
+        None => Err(NotPlaced::ProductUnheard),
+        Some(product) if product.deleted => Err(NotPlaced::ProductGone),
+        Some(product) => Ok(Order::place(draft.clone(), product)),
+    }
+}
+
+fn cause_of((order, lineage): (&Order, &Lineage)) -> Cause {
+    Cause {
+        origin: order
+            .customer_id
+            .map_or(Origin::Guest, |id| Origin::User(id.0)),
+        trace_id: lineage.trace.trace_id().map(str::to_owned),
+    }
+}
+
+fn first_record<'a>((order, cause): (&&Order, &'a Cause)) -> Record<'a> {
+    Record {
+        order_id: order.id,
+        what: What::Placed,
+        from: None,
+        to: order.state,
+        cause,
+    }
+}
+
+fn placed_event(order: &Order) -> OrderPlacedEto {
+    OrderPlacedEto {
+        order_id: order.id.0,
+        customer_name: order.customer_name.as_str().to_owned(),
+        customer_id: order.customer_id.map(|id| id.0),
+        product_id: order.product_id.0,
+        quantity: order.quantity.get(),
+    }
+}
+
+fn answer_each(set: Vec<Waiting>, answers: Vec<Result<Order, NotPlaced>>) {
+    for (waiting, answer) in set.into_iter().zip(answers) {
+        // Nobody may be waiting any more; the order stands all the same.
+        let _ = waiting.answer.send(answer);
+    }
+}

@@ -1,0 +1,239 @@
+//! Orders and their history: all their SQL.
+
+use std::collections::HashMap;
+
+use sqlx::{PgConnection, PgExecutor};
+use uuid::Uuid;
+
+use super::history::{HistoryRow, Origin, Record};
+use super::{CustomerName, Order, OrderState, Reason};
+use crate::ids::{CustomerId, OrderId, ProductId};
+use crate::money::Money;
+
+/// Adds orders that were just placed, all with one statement.
+pub(crate) async fn insert_placed(
+    connection: &mut PgConnection,
+    orders: &[&Order],
+) -> Result<(), sqlx::Error> {
+    fn column<T>(orders: &[&Order], value: impl Fn(&Order) -> T) -> Vec<T> {
+        orders.iter().map(|order| value(order)).collect()
+    }
+    sqlx::query!(
+        "insert into orders (id, customer_name, customer_id, product_id, product_name, quantity,
+                             unit_price, placed_at, updated_at)
+         select id, customer_name, customer_id, product_id, product_name, quantity,
+                unit_price, placed_at, placed_at
+         from unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::text[], $6::integer[],
+                     $7::numeric[], $8::timestamptz[])
+           as placed (id, customer_name, customer_id, product_id, product_name, quantity,
+                      unit_price, placed_at)",
+        &column(orders, |order| order.id.0),
+        &column(orders, |order| order.customer_name.as_str().to_owned()),
+        &column(orders, |order| order.customer_id.map(|id| id.0)) as _,
+        &column(orders, |order| order.product_id.0),
+        &column(orders, |order| order.product_name.clone()),
+        &column(orders, |order| order.quantity.get().cast_signed()),
+        &column(orders, |order| order.unit_price.amount()),
+        &column(orders, |order| jiff_sqlx::Timestamp::from(order.placed_at)) as _,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The order with this id.
+pub(crate) async fn find(
+    executor: impl PgExecutor<'_>,
+    id: OrderId,
+) -> Result<Option<Order>, sqlx::Error> {
+    sqlx::query_as!(Order, "select * from orders where id = $1", id as OrderId)
+        .fetch_optional(executor)
+        .await
+}
+
+/// Which orders are asked for; `None` does not restrict.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Filter {
+    pub(crate) customer_id: Option<CustomerId>,
+    pub(crate) product_id: Option<ProductId>,
+    pub(crate) state: Option<OrderState>,
+    /// Only orders older than this one.
+    pub(crate) before: Option<OrderId>,
+}
+
+/// Orders, newest first.
+pub(crate) async fn list(
+    executor: impl PgExecutor<'_>,
+    filter: Filter,
+    rows: i64,
+) -> Result<Vec<Order>, sqlx::Error> {
+    sqlx::query_as!(
+        Order,
+        "select * from orders
+         where ($1::uuid is null or customer_id = $1)
+           and ($2::uuid is null or product_id = $2)
+           and ($3::text is null or state = $3)
+           and ($4::uuid is null or id < $4)
+         order by id desc
+         limit $5",
+        filter.customer_id as Option<CustomerId>,
+        filter.product_id as Option<ProductId>,
+        filter.state as Option<OrderState>,
+        filter.before as Option<OrderId>,
+        rows,
+    )
+    .fetch_all(executor)
+    .await
+}
+
+/// The states of these orders, as far as they exist, which nobody else can change until the
+/// transaction ends. Locked in the order of their ids, so that two sets can't block each other.
+pub(crate) async fn lock_states(
+    connection: &mut PgConnection,
+    ids: &[Uuid],
+) -> Result<HashMap<OrderId, OrderState>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "select id, state from orders where id = any($1) order by id for update",
+        ids,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.state)).collect())
+}
+
+/// Brings orders, each at most once, into a state, and gives them back as they are then.
+pub(crate) async fn set_state(
+    connection: &mut PgConnection,
+    changes: &[(OrderId, Option<Reason>)],
+    state: OrderState,
+) -> Result<Vec<Order>, sqlx::Error> {
+    let ids: Vec<Uuid> = changes.iter().map(|(id, _)| id.0).collect();
+    let reasons: Vec<Option<Reason>> = changes.iter().map(|(_, reason)| *reason).collect();
+    sqlx::query_as!(
+        Order,
+        "update orders
+         set state = $3, reason = change.reason, version = version + 1, updated_at = now()
+         from unnest($1::uuid[], $2::text[]) as change (id, reason)
+         where orders.id = change.id
+         returning orders.*",
+        &ids,
+        &reasons as _,
+        state as OrderState,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// The open orders of a product, which nobody else can change until the transaction ends.
+pub(crate) async fn lock_open_orders_of(
+    connection: &mut PgConnection,
+    product: ProductId,
+) -> Result<Vec<Order>, sqlx::Error> {
+    sqlx::query_as!(
+        Order,
+        "select * from orders where product_id = $1 and state = any($2) order by id for update",
+        product as ProductId,
+        &OrderState::open() as _,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Gives orders, each at most once, a discount, and gives them back as they are then.
+pub(crate) async fn set_discounts(
+    connection: &mut PgConnection,
+    discounts: &[(OrderId, Money)],
+) -> Result<Vec<Order>, sqlx::Error> {
+    let ids: Vec<Uuid> = discounts.iter().map(|(id, _)| id.0).collect();
+    let amounts: Vec<_> = discounts
+        .iter()
+        .map(|(_, discount)| discount.amount())
+        .collect();
+    sqlx::query_as!(
+        Order,
+        "update orders
+         set discount = given.discount, version = version + 1, updated_at = now()
+         from unnest($1::uuid[], $2::numeric[]) as given (id, discount)
+         where orders.id = given.id
+         returning orders.*",
+        &ids,
+        &amounts,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Puts a name on the orders of a customer that are in these states, and tells which changed.
+pub(crate) async fn rename(
+    connection: &mut PgConnection,
+    customer: CustomerId,
+    name: &CustomerName,
+    states: &[OrderState],
+) -> Result<Vec<(OrderId, OrderState)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "update orders
+         set customer_name = $2, version = version + 1, updated_at = now()
+         where customer_id = $1 and customer_name <> $2 and state = any($3)
+         returning id, state",
+        customer as CustomerId,
+        name.as_str(),
+        states as _,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.state)).collect())
+}
+
+/// Adds entries to the histories of orders, all with one statement.
+pub(crate) async fn insert_history(
+    connection: &mut PgConnection,
+    records: &[Record<'_>],
+) -> Result<(), sqlx::Error> {
+    fn column<'a, T>(records: &[Record<'a>], value: impl Fn(&Record<'a>) -> T) -> Vec<T> {
+        records.iter().map(value).collect()
+    }
+    if records.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "insert into order_history (order_id, what, from_state, to_state, message_id, message_name,
+                                    user_id, trace_id)
+         select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[],
+                              $6::text[], $7::uuid[], $8::text[])",
+        &column(records, |record| record.order_id.0),
+        &column(records, |record| record.what) as _,
+        &column(records, |record| record.from) as _,
+        &column(records, |record| record.to) as _,
+        &column(records, |record| match record.cause.origin {
+            Origin::Message(id, _) => Some(id),
+            Origin::User(_) | Origin::Guest => None,
+        }) as _,
+        &column(records, |record| match &record.cause.origin {
+            Origin::Message(_, name) => Some(name.as_str()),
+            Origin::User(_) | Origin::Guest => None,
+        }) as _,
+        &column(records, |record| match record.cause.origin {
+            Origin::User(id) => Some(id),
+            Origin::Message(..) | Origin::Guest => None,
+        }) as _,
+        &column(records, |record| record.cause.trace_id.as_deref()) as _,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// What happened to an order, oldest first.
+pub(crate) async fn history(
+    executor: impl PgExecutor<'_>,
+    id: OrderId,
+) -> Result<Vec<HistoryRow>, sqlx::Error> {
+    sqlx::query_as!(
+        HistoryRow,
+        "select at, what, from_state, to_state, message_id, message_name, user_id, trace_id
+         from order_history where order_id = $1 order by id",
+        id as OrderId,
+    )
+    .fetch_all(executor)
+    .await
+}
