@@ -1,5 +1,9 @@
 //! One conformance suite for all transports. Where a transport says it can't do something, the
 //! suite asks nothing of it.
+#![expect(
+    clippy::expect_used,
+    reason = "what fails in a test has to fail the test"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;

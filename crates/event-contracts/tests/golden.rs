@@ -1,4 +1,8 @@
 //! Every version of every message, as it travels.
+#![expect(
+    clippy::expect_used,
+    reason = "what fails in a test has to fail the test"
+)]
 
 use std::fmt::Debug;
 use std::path::PathBuf;

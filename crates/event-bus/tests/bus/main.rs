@@ -1,4 +1,8 @@
 //! What the bus promises, on real PostgreSQL and both transports.
+#![expect(
+    clippy::expect_used,
+    reason = "what fails in a test has to fail the test"
+)]
 
 mod handling;
 mod letters;

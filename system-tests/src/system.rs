@@ -1,0 +1,176 @@
+//! The three services together.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
+use test_servers::{TestBroker, TestDatabase};
+
+use crate::{Answer, Name, ServiceProcess};
+
+/// *Product A* of the demo data, of which there are 53.
+pub const PRODUCT_A: &str = "5995897b-1de9-7272-b31c-3a165bbe7b18";
+
+/// How long a service may take to be ready on a busy machine.
+const READY: Duration = Duration::from_secs(60);
+
+/// Where a service's servers are.
+#[derive(Debug, Clone)]
+pub struct Urls {
+    /// For each service, in the order of [`Name::ALL`].
+    pub databases: [String; 3],
+    /// The broker.
+    pub broker: String,
+}
+
+/// The three services on servers of their own.
+#[derive(Debug)]
+pub struct System {
+    services: [ServiceProcess; 3],
+    urls: Urls,
+    // Dropped after the services that use them.
+    _database: Option<TestDatabase>,
+    _broker: Option<TestBroker>,
+}
+
+impl System {
+    /// Migrates, starts all services and waits until they are ready.
+    pub async fn start() -> Self {
+        let broker = TestBroker::create().await;
+        let url = broker.url();
+        Self {
+            _broker: Some(broker),
+            ..Self::start_with_broker(&url).await
+        }
+    }
+
+    /// The same, with a broker that the test looks after.
+    pub async fn start_with_broker(broker: &str) -> Self {
+        let names = Name::ALL.map(Name::as_str);
+        let database = TestDatabase::create(&names).await;
+        let urls = Urls {
+            databases: names.map(|name| database.url(name)),
+            broker: broker.to_owned(),
+        };
+        let mut system = Self {
+            _database: Some(database),
+            ..Self::prepare(urls)
+        };
+        system.migrate();
+        for service in &mut system.services {
+            service.start();
+        }
+        system.wait_until_ready(READY).await;
+        system
+    }
+
+    /// The services with their configuration, not started, on servers that need not be there yet.
+    #[must_use]
+    pub fn prepare(urls: Urls) -> Self {
+        let logs = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/system-tests");
+        std::fs::create_dir_all(&logs).expect("a folder for logs");
+        let mut services = Name::ALL.map(|name| ServiceProcess::new(name, &logs));
+        let catalog = services[0].base_url();
+        let identity = services[2].base_url();
+        for (service, database) in services.iter_mut().zip(&urls.databases) {
+            service.set_environment(vec![
+                ("DATABASE_URL", database.clone()),
+                ("AMQP_URL", urls.broker.clone()),
+                ("CATALOG_URL", catalog.clone()),
+                (
+                    "IDENTITY_JWKS_URL",
+                    format!("{identity}/.well-known/jwks.json"),
+                ),
+                ("SEED_DEMO_DATA", "true".to_owned()),
+            ]);
+        }
+        Self {
+            services,
+            urls,
+            _database: None,
+            _broker: None,
+        }
+    }
+
+    /// Migrates all schemas.
+    pub fn migrate(&self) {
+        for service in &self.services {
+            service.migrate();
+        }
+    }
+
+    /// Waits until all services are ready.
+    pub async fn wait_until_ready(&self, within: Duration) {
+        for service in &self.services {
+            service.wait_until_ready(within).await;
+        }
+    }
+
+    /// One of the services.
+    #[must_use]
+    pub fn service(&self, name: Name) -> &ServiceProcess {
+        &self.services[name as usize]
+    }
+
+    /// One of the services, to be stopped or started.
+    pub fn service_mut(&mut self, name: Name) -> &mut ServiceProcess {
+        &mut self.services[name as usize]
+    }
+
+    /// Orders one of a product as a guest.
+    pub async fn order(&self, product: &str) -> Answer {
+        let body = json!({ "customerName": "David", "productId": product });
+        let ordering = self.service(Name::Ordering).api();
+        ordering.post("/api/ordering/order", body).await
+    }
+
+    /// The access token of a demo user.
+    pub async fn sign_in(&self, user: &str, password: &str) -> String {
+        let grant = json!({ "grant_type": "password", "username": user, "password": password });
+        let identity = self.service(Name::Identity).api();
+        let answer = identity.post("/api/identity/token", grant).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        text(&answer.body["access_token"])
+    }
+
+    /// How many of a product there are, as the catalog's API says.
+    pub async fn stock(&self, product: &str) -> Option<i64> {
+        let catalog = self.service(Name::Catalog).api();
+        let answer = catalog
+            .get(&format!("/api/catalog/product/{product}"))
+            .await;
+        answer.body["stockCount"].as_i64()
+    }
+
+    /// The state of an order, as ordering's API says.
+    pub async fn state(&self, order: &str) -> Option<String> {
+        let ordering = self.service(Name::Ordering).api();
+        let answer = ordering.get(&format!("/api/ordering/order/{order}")).await;
+        answer.body["state"].as_str().map(str::to_owned)
+    }
+
+    /// Waits until an order has come to a state.
+    pub async fn expect_state(&self, order: &str, state: &str, within: Duration) {
+        test_servers::eventually(state, within, async || {
+            (self.state(order).await.as_deref() == Some(state)).then_some(())
+        })
+        .await;
+    }
+
+    /// A number from a service's schema, for what its API does not tell.
+    pub async fn count(&self, name: Name, query: &'static str) -> i64 {
+        let mut connection = PgConnection::connect(&self.urls.databases[name as usize])
+            .await
+            .expect("the service's database");
+        sqlx::query_scalar(query)
+            .fetch_one(&mut connection)
+            .await
+            .expect("a count")
+    }
+}
+
+/// The text of a JSON string.
+fn text(value: &Value) -> String {
+    value.as_str().expect("a text").to_owned()
+}
