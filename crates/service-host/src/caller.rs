@@ -1,6 +1,8 @@
 //! Who asks, and what they may do.
 
 use std::collections::BTreeSet;
+use std::fmt;
+use std::marker::PhantomData;
 
 use axum::extract::FromRequestParts;
 use axum::http::header;
@@ -26,7 +28,7 @@ pub enum Caller {
 }
 
 /// A signed-in user, as the access token describes them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct User {
     /// Id of the user.
     pub id: Uuid,
@@ -38,6 +40,16 @@ pub struct User {
     pub roles: Vec<String>,
     /// What the roles allow.
     pub permissions: BTreeSet<String>,
+}
+
+/// Names are personal data, so they are left out.
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("User")
+            .field("id", &self.id)
+            .field("roles", &self.roles)
+            .finish_non_exhaustive()
+    }
 }
 
 impl User {
@@ -123,5 +135,54 @@ impl<S: Service> FromRequestParts<App<S>> for Caller {
             Err(error @ TokenError::NoKeys) => Err(Problem::unavailable(error)),
             Err(error) => Err(Problem::invalid_token(error.to_string())),
         }
+    }
+}
+
+/// A permission, as a type, so that a handler asks for it in its signature.
+pub trait Permission {
+    /// Its name, such as `catalog.products.manage`.
+    const NAME: &'static str;
+}
+
+/// A signed-in user, whatever they may do. A guest is refused with 401 before the body is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedIn(pub User);
+
+impl<S: Service> FromRequestParts<App<S>> for SignedIn {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App<S>) -> Result<Self, Problem> {
+        match Caller::from_request_parts(parts, app).await? {
+            Caller::User(user) => Ok(Self(user)),
+            Caller::Guest => Err(Problem::not_signed_in()),
+        }
+    }
+}
+
+/// A user who has the permission `P`. Others are refused, guests with 401 and users with 403,
+/// before the body is read: who may not write learns nothing about what they wrote.
+pub struct Permitted<P> {
+    /// The user.
+    pub user: User,
+    permission: PhantomData<fn() -> P>,
+}
+
+impl<P: Permission, S: Service> FromRequestParts<App<S>> for Permitted<P> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App<S>) -> Result<Self, Problem> {
+        let SignedIn(user) = SignedIn::from_request_parts(parts, app).await?;
+        if user.may(P::NAME) {
+            let permission = PhantomData;
+            Ok(Self { user, permission })
+        } else {
+            Err(Problem::forbidden(P::NAME))
+        }
+    }
+}
+
+impl<P: Permission> fmt::Debug for Permitted<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Permitted<{}>({})", P::NAME, self.user.id)
     }
 }

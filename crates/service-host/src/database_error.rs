@@ -3,6 +3,7 @@
 use std::io;
 
 use axum::http::StatusCode;
+use event_bus::{PublishError, RepositoryError};
 use sqlx::Error;
 
 use crate::problem::Problem;
@@ -37,6 +38,21 @@ impl From<Error> for Problem {
     }
 }
 
+impl From<PublishError> for Problem {
+    fn from(error: PublishError) -> Self {
+        Self::internal(error)
+    }
+}
+
+impl From<RepositoryError> for Problem {
+    fn from(error: RepositoryError) -> Self {
+        match error {
+            RepositoryError::Database(error) => error.into(),
+            other => Self::internal(other),
+        }
+    }
+}
+
 /// An error that may come from a constraint of the database.
 pub trait ConstraintViolation {
     /// Name of the violated constraint, if that is what happened.
@@ -46,6 +62,15 @@ pub trait ConstraintViolation {
 impl ConstraintViolation for Error {
     fn constraint(&self) -> Option<&str> {
         self.as_database_error()?.constraint()
+    }
+}
+
+impl ConstraintViolation for RepositoryError {
+    fn constraint(&self) -> Option<&str> {
+        match self {
+            Self::Database(error) => error.constraint(),
+            _ => None,
+        }
     }
 }
 

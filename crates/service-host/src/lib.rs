@@ -71,7 +71,7 @@ mod trace_context;
 mod violations;
 
 pub use app::App;
-pub use caller::{Caller, User};
+pub use caller::{Caller, Permission, Permitted, SignedIn, User};
 pub use config::{
     BrokerConfig, ConfigError, DatabaseConfig, Environment, EnvironmentConfig, HostConfig,
     HttpConfig, LogConfig, LogFormat, NoSettings, TokenConfig,

@@ -48,6 +48,8 @@ impl<T> Page<T> {
 }
 
 /// How many items are on a page: 1–100, 20 if nothing is said.
+///
+/// In the OpenAPI document it shows its range with `#[param(inline, required = false)]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageLimit(u8);
 
@@ -109,7 +111,7 @@ impl PartialSchema for PageLimit {
 /// Where a page begins: after the item with this key. Opaque to clients.
 ///
 /// As a query parameter it is the text of an earlier [`Page::next`]; `K` is what the list is
-/// sorted by.
+/// sorted by. To the OpenAPI document it is text: `#[param(value_type = Option<String>)]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor<K>(pub K);
 
@@ -143,14 +145,6 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Cursor<K> {
         serde_json::from_slice(&json)
             .map(Self)
             .map_err(|_| D::Error::custom("is not the `next` of an earlier page"))
-    }
-}
-
-impl<K> ToSchema for Cursor<K> {}
-
-impl<K> PartialSchema for Cursor<K> {
-    fn schema() -> RefOr<Schema> {
-        ObjectBuilder::new().schema_type(Type::String).into()
     }
 }
 

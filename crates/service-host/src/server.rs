@@ -109,7 +109,9 @@ pub async fn start<S: Service>(
     };
     let background = app.background.clone();
     let readiness = Arc::new(Readiness::new());
-    background.spawn(app.tokens.clone().keep_fetching(config.tokens.jwks_url));
+    if !S::ISSUES_TOKENS {
+        background.spawn(app.tokens.clone().keep_fetching(config.tokens.jwks_url));
+    }
     background.spawn(http_metrics::keep_tidy(metrics.clone()));
     background.spawn(preparation::run(app.clone(), readiness.clone()));
 

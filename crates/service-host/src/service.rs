@@ -19,6 +19,10 @@ pub trait Service: Sized + Send + Sync + 'static {
     /// Port of the API, if nothing else is configured; the one for metrics is 1000 higher.
     const HTTP_PORT: u16;
 
+    /// Whether the service issues the access tokens itself. Then no key set is fetched, and it
+    /// says whom to trust by [`TokenVerifier::trust`](crate::TokenVerifier::trust).
+    const ISSUES_TOKENS: bool = false;
+
     /// Variables of the service's own. Each argument needs `long` and `env`.
     type Settings: Args + Clone + std::fmt::Debug + Send + Sync + 'static;
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use service_host::problem::{Answer, Problem};
 use service_host::{
     App, Caller, Cursor, ETag, IfMatch, JsonBody, NoSettings, OnConstraint, Page, PageLimit,
-    PathId, QueryParams, Service, Violations,
+    PathId, Permission, Permitted, QueryParams, Service, Violations,
 };
 use sqlx::migrate::Migrator;
 use sqlx::{FromRow, query, query_as};
@@ -21,6 +21,12 @@ pub(crate) static MIGRATOR: Migrator = sqlx::migrate!("tests/it/migrations");
 
 /// What writing needs.
 pub(crate) const MANAGE: &str = "notes.manage";
+
+struct ManageNotes;
+
+impl Permission for ManageNotes {
+    const NAME: &'static str = MANAGE;
+}
 
 /// Keeps notes.
 pub(crate) struct Notes;
@@ -69,7 +75,9 @@ struct Note {
 #[serde(deny_unknown_fields)]
 struct ListParams {
     #[serde(default)]
+    #[param(inline, required = false)]
     limit: PageLimit,
+    #[param(value_type = Option<String>)]
     cursor: Option<Cursor<String>>,
 }
 
@@ -111,10 +119,9 @@ async fn list(
                responses((status = 201, body = Note)))]
 async fn create(
     State(app): State<App<Notes>>,
-    caller: Caller,
+    _writer: Permitted<ManageNotes>,
     JsonBody(body): JsonBody<NoteBody>,
 ) -> Answer<impl IntoResponse> {
-    caller.require(MANAGE)?;
     let note = Note {
         id: Uuid::now_v7(),
         title: valid(body)?,

@@ -1,0 +1,69 @@
+//! Sessions over HTTP.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use secrecy::SecretString;
+use serde::Deserialize;
+use service_host::problem::Answer;
+use service_host::{App, JsonBody};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::grant::TokenRequest;
+use super::refresh_token::RefreshToken;
+use super::sign_in::{self, Tokens};
+use super::storage;
+use crate::Identity;
+
+const TAG: &str = "sessions";
+
+pub(crate) fn routes() -> OpenApiRouter<App<Identity>> {
+    OpenApiRouter::new()
+        .routes(routes!(token))
+        .routes(routes!(logout))
+}
+
+/// Sign in, or stay signed in.
+///
+/// Wrong credentials are 400 with `error` = `invalid_grant` (RFC 6749, section 5.2); after five
+/// wrong passwords in a row for a user name it is 429 with `Retry-After`.
+#[utoipa::path(post, path = "/api/identity/token", tag = TAG,
+    request_body(content(
+        (TokenRequest = "application/json"),
+        (TokenRequest = "application/x-www-form-urlencoded"),
+    )),
+    responses((status = 200, description = "Tokens.", body = Tokens)))]
+async fn token(
+    State(app): State<App<Identity>>,
+    request: TokenRequest,
+) -> Answer<impl IntoResponse> {
+    let tokens = sign_in::tokens_for(&app, request.grant()?).await?;
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(tokens)))
+}
+
+/// A session to be ended.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Logout {
+    /// A refresh token of the session, also a used one.
+    #[schema(value_type = String)]
+    refresh_token: SecretString,
+}
+
+/// Sign out.
+///
+/// The session's refresh token is not good any more; the access token is until it expires. A
+/// token of no session is no error: that session is over, too (RFC 7009, section 2.2).
+#[utoipa::path(post, path = "/api/identity/logout", tag = TAG, request_body = Logout,
+    responses((status = 204, description = "The session is over.")))]
+async fn logout(
+    State(app): State<App<Identity>>,
+    JsonBody(Logout { refresh_token }): JsonBody<Logout>,
+) -> Answer<StatusCode> {
+    let token = RefreshToken::presented(refresh_token);
+    storage::end_by_token(&app.pool, &token).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,13 @@
+//! What identity keeps in memory.
+
+use crate::keys::KeyRing;
+use crate::passwords::Hasher;
+
+/// What identity keeps in memory.
+#[derive(Debug, Default)]
+pub struct State {
+    /// Hashes passwords, a few at a time.
+    pub(crate) hasher: Hasher,
+    /// The keys that sign access tokens.
+    pub(crate) keys: KeyRing,
+}

@@ -1,0 +1,224 @@
+//! All SQL about users.
+
+use std::collections::BTreeSet;
+
+use event_bus::{EntityStore, Repository, RepositoryError, UnitOfWork};
+use event_contracts::identity::UserEto;
+use sqlx::{PgConnection, PgPool, query, query_as};
+use uuid::Uuid;
+
+use super::fields::{Email, PersonName, PhoneNumber, UserName};
+use super::role::Role;
+use super::user::{Profile, User, UserId};
+
+/// The unique index on user names, ignoring case.
+pub(crate) const USER_NAME_TAKEN: &str = "users_user_name_key";
+
+const USERS: Repository<UserStore> = Repository::new();
+
+/// Inserts the user and tells everybody.
+pub(crate) async fn insert(work: &mut UnitOfWork, user: &User) -> Result<(), RepositoryError> {
+    USERS.insert(work, user).await
+}
+
+/// Writes the changed user and tells everybody.
+pub(crate) async fn update(work: &mut UnitOfWork, user: &User) -> Result<(), RepositoryError> {
+    USERS.update(work, user).await
+}
+
+/// Deletes the user, with password and sessions, and tells everybody.
+pub(crate) async fn delete(work: &mut UnitOfWork, user: &User) -> Result<(), RepositoryError> {
+    USERS.delete(work, user).await
+}
+
+/// Private, so that no user is written without an event.
+struct UserStore;
+
+impl EntityStore for UserStore {
+    type Entity = User;
+    type Eto = UserEto;
+
+    fn eto(user: &User) -> UserEto {
+        user.to_eto()
+    }
+
+    async fn insert(connection: &mut PgConnection, user: &User) -> Result<(), sqlx::Error> {
+        let profile = &user.profile;
+        query!(
+            "insert into users
+                 (id, user_name, name, surname, email, phone_number, is_active, roles, version)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            user.id.0,
+            profile.user_name.as_str(),
+            profile.name.as_ref().map(PersonName::as_str),
+            profile.surname.as_ref().map(PersonName::as_str),
+            profile.email.as_str(),
+            profile.phone_number.as_ref().map(PhoneNumber::as_str),
+            profile.is_active,
+            &names(&profile.roles),
+            user.version,
+        )
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+
+    async fn update(connection: &mut PgConnection, user: &User) -> Result<(), sqlx::Error> {
+        let profile = &user.profile;
+        let done = query!(
+            "update users
+             set user_name = $2, name = $3, surname = $4, email = $5, phone_number = $6,
+                 is_active = $7, roles = $8, version = $9, updated_at = now()
+             where id = $1 and version < $9",
+            user.id.0,
+            profile.user_name.as_str(),
+            profile.name.as_ref().map(PersonName::as_str),
+            profile.surname.as_ref().map(PersonName::as_str),
+            profile.email.as_str(),
+            profile.phone_number.as_ref().map(PhoneNumber::as_str),
+            profile.is_active,
+            &names(&profile.roles),
+            user.version,
+        )
+        .execute(connection)
+        .await?;
+        one(done.rows_affected())
+    }
+
+    async fn delete(connection: &mut PgConnection, user: &User) -> Result<(), sqlx::Error> {
+        let done = query!("delete from users where id = $1", user.id.0)
+            .execute(connection)
+            .await?;
+        one(done.rows_affected())
+    }
+}
+
+/// Who changes a user has locked it before, so that it is there.
+fn one(rows: u64) -> Result<(), sqlx::Error> {
+    if rows == 1 {
+        Ok(())
+    } else {
+        Err(sqlx::Error::RowNotFound)
+    }
+}
+
+fn names(roles: &BTreeSet<Role>) -> Vec<String> {
+    roles.iter().map(|role| role.name().to_owned()).collect()
+}
+
+/// A row of `users`. What is stored was parsed before.
+struct Row {
+    id: Uuid,
+    user_name: UserName,
+    name: Option<PersonName>,
+    surname: Option<PersonName>,
+    email: Email,
+    phone_number: Option<PhoneNumber>,
+    is_active: bool,
+    roles: Vec<String>,
+    version: i64,
+}
+
+impl From<Row> for User {
+    fn from(row: Row) -> Self {
+        Self {
+            id: UserId(row.id),
+            profile: Profile {
+                user_name: row.user_name,
+                name: row.name,
+                surname: row.surname,
+                email: row.email,
+                phone_number: row.phone_number,
+                is_active: row.is_active,
+                // A check constraint keeps others out.
+                roles: row
+                    .roles
+                    .iter()
+                    .filter_map(|name| Role::named(name))
+                    .collect(),
+            },
+            version: row.version,
+        }
+    }
+}
+
+/// The user with this id.
+pub(crate) async fn find(pool: &PgPool, id: UserId) -> Result<Option<User>, sqlx::Error> {
+    let row = query_as!(
+        Row,
+        r#"select id, user_name as "user_name: UserName", name as "name: PersonName",
+                  surname as "surname: PersonName", email as "email: Email",
+                  phone_number as "phone_number: PhoneNumber", is_active, roles, version
+           from users where id = $1"#,
+        id.0,
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(User::from))
+}
+
+/// The user with this id, whom nobody else changes before the unit of work ends.
+pub(crate) async fn find_for_update(
+    connection: &mut PgConnection,
+    id: UserId,
+) -> Result<Option<User>, sqlx::Error> {
+    let row = query_as!(
+        Row,
+        r#"select id, user_name as "user_name: UserName", name as "name: PersonName",
+                  surname as "surname: PersonName", email as "email: Email",
+                  phone_number as "phone_number: PhoneNumber", is_active, roles, version
+           from users where id = $1 for update"#,
+        id.0,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(User::from))
+}
+
+/// The user who signs in with this name, whatever its case.
+pub(crate) async fn find_by_name(
+    pool: &PgPool,
+    user_name: &str,
+) -> Result<Option<User>, sqlx::Error> {
+    let row = query_as!(
+        Row,
+        r#"select id, user_name as "user_name: UserName", name as "name: PersonName",
+                  surname as "surname: PersonName", email as "email: Email",
+                  phone_number as "phone_number: PhoneNumber", is_active, roles, version
+           from users where lower(user_name) = lower($1)"#,
+        user_name,
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(User::from))
+}
+
+/// A part of the list of users, by user name ignoring case.
+///
+/// `filter` is looked for anywhere in the user name, the names and the e-mail address; the part
+/// begins behind the user name `after`.
+pub(super) async fn list(
+    pool: &PgPool,
+    filter: Option<&str>,
+    after: Option<&str>,
+    limit: i64,
+) -> Result<Vec<User>, sqlx::Error> {
+    let rows = query_as!(
+        Row,
+        r#"select id, user_name as "user_name: UserName", name as "name: PersonName",
+                  surname as "surname: PersonName", email as "email: Email",
+                  phone_number as "phone_number: PhoneNumber", is_active, roles, version
+           from users
+           where ($1::text is null or position(lower($1) in lower(
+                      concat_ws(' ', user_name, name, surname, email))) > 0)
+             and ($2::text is null or lower(user_name) > lower($2))
+           order by lower(user_name)
+           limit $3"#,
+        filter,
+        after,
+        limit,
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(User::from).collect())
+}
