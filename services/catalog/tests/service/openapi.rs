@@ -1,0 +1,23 @@
+//! The document that describes the API.
+
+use std::path::Path;
+
+use crate::support::TestCatalog;
+
+/// What clients build on is in `openapi.json`, so that a change of it is seen before it is made.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_document_is_the_one_that_is_committed() {
+    let catalog = TestCatalog::start().await;
+    let document = catalog.get("/api-docs/openapi.json").await.body;
+    let document = serde_json::to_string_pretty(&document).expect("JSON") + "\n";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi.json");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &document).expect("openapi.json can be written");
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        document == committed,
+        "the API is not what services/catalog/openapi.json says; if that is meant, run this test \
+         once with UPDATE_GOLDEN=1"
+    );
+}
