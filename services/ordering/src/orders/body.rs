@@ -59,7 +59,7 @@ pub struct OrderBody {
     /// Why it was rejected or cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<Reason>,
-    /// Rises with every change; also the ETag.
+    /// Rises with every change; also its `ETag`.
     version: i64,
     /// When it was placed.
     #[schema(value_type = String, format = DateTime)]

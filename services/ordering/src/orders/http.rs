@@ -56,7 +56,7 @@ async fn place(
     caller: Caller,
     JsonBody(body): JsonBody<NewOrderBody>,
 ) -> Answer<(StatusCode, ETag, [(HeaderName, String); 1], Json<OrderBody>)> {
-    let draft = draft(body, &caller)?;
+    let draft = draft(&body, &caller)?;
     let (product, desk) = (draft.product_id, &app.state.desk);
     let mut placed = desk.place(&app.bus, &app.settings, draft.clone()).await;
     if let Err(NotPlaced::ProductUnheard) = placed {
@@ -74,7 +74,7 @@ async fn place(
 }
 
 /// What the body says, checked; of a signed-in customer, what the token says.
-fn draft(body: NewOrderBody, caller: &Caller) -> Answer<Draft> {
+fn draft(body: &NewOrderBody, caller: &Caller) -> Answer<Draft> {
     let mut violations = Violations::new();
     let customer_name = match (caller, &body.customer_name) {
         (Caller::User(user), _) => Some(CustomerName::fitting(&user.name)),

@@ -1,0 +1,97 @@
+//! A shop of one's own for each test.
+
+mod catalog;
+mod orders;
+
+use std::time::Duration;
+
+use ordering::{Ordering, Settings};
+use service_host::{HostConfig, RunningService, Service as _, TestIssuer};
+use sqlx::PgPool;
+use test_servers::{TestBroker, TestDatabase, eventually};
+
+pub use catalog::product;
+pub use catalog::{Catalog, Heard};
+pub use orders::{Person, id_of, order_for, path_of, problem, uuid, whats};
+
+/// How long anything may take that goes by way of the broker, on a busy machine.
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// A running ordering service with its servers, and everybody around it.
+pub struct Shop {
+    /// Catalog, as ordering knows it: on the bus and over HTTP.
+    pub catalog: Catalog,
+    /// Ordering's own database, to look behind the API.
+    pub pool: PgPool,
+    pub issuer: TestIssuer,
+    pub http: reqwest::Client,
+    running: RunningService,
+    // Dropped after all that use them.
+    _broker: TestBroker,
+    _database: TestDatabase,
+}
+
+impl Shop {
+    /// Opens with settings as if the environment were empty.
+    pub async fn open() -> Self {
+        Self::open_with(|_| {}).await
+    }
+
+    /// Opens with some settings changed.
+    pub async fn open_with(change: impl FnOnce(&mut Settings)) -> Self {
+        let database = TestDatabase::create(&["ordering", "catalog"]).await;
+        let broker = TestBroker::create().await;
+        let issuer = TestIssuer::start().await;
+        let catalog = Catalog::start(database.pool("catalog").await, &broker).await;
+        let pool = database.pool("ordering").await;
+        event_bus::migrate(&pool).await.unwrap();
+        Ordering::migrator().run(&pool).await.unwrap();
+
+        let mut settings = default_settings();
+        settings.catalog_url = catalog.api.url();
+        change(&mut settings);
+        let config = HostConfig::local(database.url("ordering"), broker.url(), issuer.jwks_url());
+        let running = service_host::start::<Ordering>(config, settings)
+            .await
+            .unwrap();
+        let shop = Self {
+            catalog,
+            pool,
+            issuer,
+            http: reqwest::Client::new(),
+            running,
+            _broker: broker,
+            _database: database,
+        };
+        shop.wait_until_ready().await;
+        shop
+    }
+
+    /// The URL of a path of ordering.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.running.http_addr)
+    }
+
+    /// Stops ordering and gives back what has to outlive it.
+    pub async fn close(self) -> (PgPool, TestDatabase) {
+        self.running.shutdown().await;
+        (self.pool, self._database)
+    }
+
+    async fn wait_until_ready(&self) {
+        let url = self.url("/health/ready");
+        eventually("ordering is ready, with its broker", SOON, async || {
+            let response = self.http.get(&url).send().await.unwrap();
+            let report: serde_json::Value = response.json().await.unwrap();
+            (report["status"] == "ready").then_some(())
+        })
+        .await;
+    }
+}
+
+/// What is set when nothing is.
+pub fn default_settings() -> Settings {
+    use clap::{Args as _, FromArgMatches as _};
+    let command = Settings::augment_args(clap::Command::new("ordering"));
+    Settings::from_arg_matches(&command.get_matches_from(["ordering"])).unwrap()
+}
