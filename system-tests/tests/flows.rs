@@ -1,4 +1,8 @@
 //! What services tell each other beside orders.
+#![expect(
+    clippy::expect_used,
+    reason = "what fails in a test has to fail the test"
+)]
 
 use std::time::Duration;
 

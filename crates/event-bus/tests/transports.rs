@@ -34,7 +34,7 @@ impl Ground {
         }
     }
 
-    async fn in_memory() -> Self {
+    fn in_memory() -> Self {
         Self {
             broker: None,
             memory: InMemory::new(),
@@ -315,7 +315,7 @@ macro_rules! conformance {
         mod in_memory {
             $(#[tokio::test]
             async fn $name() {
-                super::$name(super::Ground::in_memory().await).await;
+                super::$name(super::Ground::in_memory()).await;
             })*
         }
 

@@ -9,7 +9,6 @@ use event_bus::{
     InMemory, Message, RabbitMq, Received, RetryPolicy, Transport, UnitOfWork,
 };
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
 use test_servers::{TestBroker, TestDatabase};
 use tokio_util::sync::CancellationToken;
 
@@ -84,20 +83,17 @@ impl Ground {
         self.broker.as_ref().expect("a test on RabbitMQ")
     }
 
-    pub(crate) fn transport(&self) -> Box<dyn Fn(&str, PgPool) -> EventBusBuilder + '_> {
-        Box::new(|service, pool| match &self.broker {
+    /// A bus to be given handlers. Its retries are quick.
+    pub(crate) async fn participant(&self, service: &str) -> EventBusBuilder {
+        let pool = self.database.pool(service).await;
+        let builder = match &self.broker {
             Some(broker) => {
                 let rabbitmq = RabbitMq::new(&broker.url()).expect("a broker's address");
                 EventBus::builder(service, pool, rabbitmq)
             }
             None => EventBus::builder(service, pool, self.memory.clone()),
-        })
-    }
-
-    /// A bus to be given handlers. Its retries are quick.
-    pub(crate) async fn participant(&self, service: &str) -> EventBusBuilder {
-        let pool = self.database.pool(service).await;
-        self.transport()(service, pool).settings(quick())
+        };
+        builder.settings(quick())
     }
 
     /// Hands an envelope to the transport as it is.
