@@ -1,0 +1,15 @@
+//! Identity over HTTP, on a real database and a real broker.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that can't go on fails"
+)]
+
+mod authorization;
+mod command_line;
+mod document;
+mod events;
+mod keys;
+mod sessions;
+mod support;
+mod users;

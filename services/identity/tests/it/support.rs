@@ -1,0 +1,184 @@
+//! The service in this process, and how tests talk to it.
+
+use std::time::Duration;
+
+use identity::{Identity, Settings};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+use service_host::{HostConfig, RunningService, Service};
+use test_servers::{TestBroker, TestDatabase, eventually};
+use uuid::Uuid;
+
+/// Longer than anything here should take, also on a busy machine.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// What the demo users sign in with.
+pub(crate) const DEMO_PASSWORD: &str = "waybill-demo";
+
+/// What [`TestIdentity::create_user`] gives its users.
+pub(crate) const PASSWORD: &str = "correct horse";
+
+/// Identity with its demo users, on servers of its own.
+pub(crate) struct TestIdentity {
+    pub(crate) running: RunningService,
+    pub(crate) client: Client,
+    pub(crate) database: TestDatabase,
+    pub(crate) broker: TestBroker,
+}
+
+impl TestIdentity {
+    /// Ready to answer.
+    pub(crate) async fn start() -> Self {
+        let database = TestDatabase::create(&["identity"]).await;
+        let pool = database.pool("identity").await;
+        event_bus::migrate(&pool).await.expect("the bus's tables");
+        Identity::migrator()
+            .run(&pool)
+            .await
+            .expect("the service's tables");
+        let broker = TestBroker::create().await;
+        let running = start_on(&database, &broker).await;
+        Self {
+            running,
+            client: Client::new(),
+            database,
+            broker,
+        }
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let url = format!("http://{}{path}", self.running.http_addr);
+        self.client.request(method, url)
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        self.request(Method::GET, path)
+            .send()
+            .await
+            .expect("an answer")
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Response {
+        let request = self.request(Method::POST, path).json(body);
+        request.send().await.expect("an answer")
+    }
+
+    /// Asks for tokens with a password.
+    pub(crate) async fn try_sign_in(&self, user_name: &str, password: &str) -> Response {
+        let body = json!({"grant_type": "password", "username": user_name, "password": password});
+        self.post("/api/identity/token", &body).await
+    }
+
+    /// The tokens of a demo user.
+    pub(crate) async fn sign_in(&self, user_name: &str) -> Value {
+        let response = self.try_sign_in(user_name, DEMO_PASSWORD).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        response.json().await.unwrap()
+    }
+
+    /// The access token of a demo user.
+    pub(crate) async fn access_token(&self, user_name: &str) -> String {
+        let tokens = self.sign_in(user_name).await;
+        tokens["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// Exchanges a refresh token.
+    pub(crate) async fn refresh(&self, tokens: &Value) -> Response {
+        let token = &tokens["refresh_token"];
+        let body = json!({"grant_type": "refresh_token", "refresh_token": token});
+        self.post("/api/identity/token", &body).await
+    }
+
+    /// Creates a customer with [`PASSWORD`], as an administrator.
+    pub(crate) async fn create_user(&self, admin: &str, user_name: &str) -> Value {
+        let response = self
+            .request(Method::POST, "/api/identity/user")
+            .bearer_auth(admin)
+            .json(&with_password(details(user_name)))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.status(), StatusCode::CREATED);
+        response.json().await.unwrap()
+    }
+
+    /// Changes a user, as an administrator who has seen this version.
+    pub(crate) async fn replace(&self, admin: &str, user: &Value, details: &Value) -> Response {
+        self.request(Method::PUT, &path(user))
+            .bearer_auth(admin)
+            .header("if-match", format!("\"{}\"", user["version"]))
+            .json(details)
+            .send()
+            .await
+            .unwrap()
+    }
+
+    /// Deletes a user, as an administrator.
+    pub(crate) async fn delete(&self, admin: &str, user: &Value) -> Response {
+        let request = self.request(Method::DELETE, &path(user));
+        request.bearer_auth(admin).send().await.unwrap()
+    }
+}
+
+/// Another instance, on the same servers.
+pub(crate) async fn start_on(database: &TestDatabase, broker: &TestBroker) -> RunningService {
+    let nobody = "http://127.0.0.1:9/jwks.json";
+    let config = HostConfig::local(database.url("identity"), broker.url(), nobody);
+    let settings = Settings {
+        seed_demo_data: true,
+        ..Settings::default()
+    };
+    let running = service_host::start::<Identity>(config, settings)
+        .await
+        .expect("it starts");
+    let ready = format!("http://{}/health/ready", running.http_addr);
+    let client = Client::new();
+    eventually("identity is ready", SOON, async || {
+        let response = client.get(&ready).send().await.ok()?;
+        (response.status() == StatusCode::OK).then_some(())
+    })
+    .await;
+    running
+}
+
+/// Where a user is.
+pub(crate) fn path(user: &Value) -> String {
+    format!("/api/identity/user/{}", user["id"].as_str().expect("an id"))
+}
+
+/// A user as an administrator writes one.
+pub(crate) fn details(user_name: &str) -> Value {
+    json!({
+        "userName": user_name,
+        "name": "Grace",
+        "surname": "Hopper",
+        "email": format!("{user_name}@example.org"),
+        "phoneNumber": "+1 555 0100",
+    })
+}
+
+pub(crate) fn with_password(mut details: Value) -> Value {
+    details["password"] = json!(PASSWORD);
+    details
+}
+
+/// A user name that nobody has.
+pub(crate) fn fresh_name() -> String {
+    format!("user-{}", Uuid::now_v7().simple())
+}
+
+/// Checks that it is a problem of this kind, and returns it.
+pub(crate) async fn problem(response: Response, status: StatusCode, slug: &str) -> Value {
+    assert_eq!(response.status(), status);
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/problem+json"
+    );
+    let body: Value = response.json().await.expect("a JSON body");
+    assert_eq!(
+        body["type"],
+        format!("https://waybill.dev/problems/{slug}"),
+        "{body}"
+    );
+    body
+}
