@@ -12,6 +12,9 @@ use crate::{Answer, Name, ServiceProcess};
 /// *Product A* of the demo data, of which there are 53.
 pub const PRODUCT_A: &str = "5995897b-1de9-7272-b31c-3a165bbe7b18";
 
+/// Of all demo users, unless `DEMO_PASSWORD` says otherwise.
+const DEMO_PASSWORD: &str = "waybill-demo";
+
 /// How long a service may take to be ready on a busy machine.
 const READY: Duration = Duration::from_secs(60);
 
@@ -126,8 +129,9 @@ impl System {
     }
 
     /// The access token of a demo user.
-    pub async fn sign_in(&self, user: &str, password: &str) -> String {
-        let grant = json!({ "grant_type": "password", "username": user, "password": password });
+    pub async fn sign_in(&self, user: &str) -> String {
+        let grant =
+            json!({ "grant_type": "password", "username": user, "password": DEMO_PASSWORD });
         let identity = self.service(Name::Identity).api();
         let answer = identity.post("/api/identity/token", grant).await;
         assert_eq!(answer.status, 200, "{answer:?}");

@@ -82,7 +82,7 @@ async fn load(ordering: Api, product: String, stop: tokio::sync::watch::Receiver
 async fn killing_any_service_under_load_loses_nothing_and_doubles_nothing() {
     const STOCK: i64 = 500_000;
     let mut system = System::start().await;
-    let token = system.sign_in("olivia", "olivia-demo").await;
+    let token = system.sign_in("olivia").await;
     let catalog = system.service(Name::Catalog).api().with_token(&token);
     let product = json!({ "name": "Nail", "price": "0.10", "stockCount": STOCK });
     let created = catalog.post("/api/catalog/product", product).await;

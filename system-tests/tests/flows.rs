@@ -22,7 +22,7 @@ async fn create_product(catalog: &Api, name: &str, price: &str) -> String {
 #[tokio::test]
 async fn a_product_is_known_to_ordering_as_soon_as_it_exists_and_under_its_new_name() {
     let system = System::start().await;
-    let token = system.sign_in("olivia", "olivia-demo").await;
+    let token = system.sign_in("olivia").await;
     let catalog = system.service(Name::Catalog).api().with_token(&token);
     let id = create_product(&catalog, "Kettle", "39.90").await;
     eventually("the product has reached the replica", BOUND, async || {
@@ -51,7 +51,7 @@ async fn a_product_is_known_to_ordering_as_soon_as_it_exists_and_under_its_new_n
 #[tokio::test]
 async fn a_price_drop_makes_open_orders_cheaper() {
     let system = System::start().await;
-    let token = system.sign_in("olivia", "olivia-demo").await;
+    let token = system.sign_in("olivia").await;
     let catalog = system.service(Name::Catalog).api().with_token(&token);
     let id = create_product(&catalog, "Teapot", "20.00").await;
     let placed = system.order(&id).await;
@@ -76,7 +76,7 @@ async fn a_price_drop_makes_open_orders_cheaper() {
 #[tokio::test]
 async fn a_customers_new_name_is_on_their_open_orders() {
     let system = System::start().await;
-    let alice = system.sign_in("alice", "alice-demo").await;
+    let alice = system.sign_in("alice").await;
     let ordering = system.service(Name::Ordering).api().with_token(&alice);
     let body = json!({ "customerName": "Somebody else", "productId": system_tests::PRODUCT_A });
     let placed = ordering.post("/api/ordering/order", body).await;
@@ -90,7 +90,7 @@ async fn a_customers_new_name_is_on_their_open_orders() {
         placed.body["id"].as_str().expect("an id")
     );
 
-    let admin = system.sign_in("admin", "admin-demo").await;
+    let admin = system.sign_in("admin").await;
     let identity = system.service(Name::Identity).api().with_token(&admin);
     let user = placed.body["customerId"].as_str().expect("a customer");
     let user_path = format!("/api/identity/user/{user}");

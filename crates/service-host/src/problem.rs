@@ -222,12 +222,23 @@ impl Problem {
         &self.0.headers
     }
 
+    /// What was said of this occurrence, else its wrong fields in a sentence, else the title.
+    fn detail(&self) -> String {
+        let parts = &self.0;
+        let of_fields = || {
+            let fields: Vec<String> = parts.errors.iter().map(ToString::to_string).collect();
+            (!fields.is_empty()).then(|| format!("{}.", fields.join("; ")))
+        };
+        let detail = parts.detail.clone().or_else(of_fields);
+        detail.unwrap_or_else(|| format!("{}.", parts.title))
+    }
+
     pub(crate) fn body(&self, instance: &str, trace_id: Option<String>) -> ProblemDetails {
         ProblemDetails {
             kind: format!("{TYPE_BASE}{}", self.0.slug),
             title: self.0.title.to_owned(),
             status: self.0.status.as_u16(),
-            detail: self.0.detail.clone(),
+            detail: self.detail(),
             instance: instance.to_owned(),
             trace_id,
             errors: self.0.errors.clone(),
@@ -261,8 +272,7 @@ pub struct ProblemDetails {
     #[schema(example = 422)]
     status: u16,
     /// What is particular to this occurrence.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<String>,
+    detail: String,
     /// Path of the request.
     instance: String,
     /// Trace id of the request, to be quoted to whoever operates the service.

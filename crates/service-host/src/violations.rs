@@ -1,6 +1,6 @@
 //! Collecting everything that is wrong with a request before refusing it.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -19,6 +19,15 @@ pub struct Violation {
     pub parameter: Option<String>,
     /// What is wrong, for people.
     pub detail: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pointer.as_ref().or(self.parameter.as_ref()) {
+            Some(place) => write!(f, "`{place}` {}", self.detail),
+            None => f.write_str(&self.detail),
+        }
+    }
 }
 
 impl Violation {
