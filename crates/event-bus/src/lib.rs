@@ -1,4 +1,4 @@
-//! Events and commands between services that stay consistent.
+#![doc = include_str!("../README.md")]
 #![warn(missing_debug_implementations)]
 
 mod entity;
