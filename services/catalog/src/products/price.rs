@@ -38,6 +38,9 @@ impl Price {
     /// The highest price: 99,999,999.99.
     pub const MAX: Self = Self(Decimal::from_parts(1_410_065_407, 2, 0, false, 2));
 
+    /// The digits before the point of [`Price::MAX`].
+    const WHOLE_DIGITS: usize = 8;
+
     /// The price of so many.
     ///
     /// # Errors
@@ -62,22 +65,26 @@ impl Price {
     ///
     /// As for [`new`](Self::new), and if the text has anything but digits, a sign and a point.
     pub fn parse(text: &str) -> Result<Self, InvalidPrice> {
+        let unsigned = text.strip_prefix('-').unwrap_or(text);
+        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
         // `Decimal` would take an underscore or a plus, too.
-        let is_decimal = text
-            .bytes()
-            .all(|b| b.is_ascii_digit() || b == b'.' || b == b'-');
-        if !is_decimal {
+        let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
+        if whole.is_empty() || !is_number(whole) || !is_number(fraction) {
             return Err(InvalidPrice::NotDecimal);
         }
-        if text.starts_with('-') {
+        if unsigned.len() < text.len() {
             return Err(InvalidPrice::Negative);
         }
-        let amount = Decimal::from_str_exact(text).map_err(|error| match error {
-            rust_decimal::Error::ExceedsMaximumPossibleValue => InvalidPrice::TooHigh,
-            rust_decimal::Error::Underflow => InvalidPrice::TooFine,
-            _ => InvalidPrice::NotDecimal,
-        })?;
-        Self::new(amount)
+        // What has more digits than a `Decimal` is told apart before it is made into one.
+        if whole.trim_start_matches('0').len() > Self::WHOLE_DIGITS {
+            return Err(InvalidPrice::TooHigh);
+        }
+        let fraction = fraction.trim_end_matches('0');
+        if fraction.len() > 2 {
+            return Err(InvalidPrice::TooFine);
+        }
+        let amount = format!("{whole}.{fraction:0<2}").parse();
+        Self::new(amount.map_err(|_| InvalidPrice::NotDecimal)?)
     }
 
     /// The amount, with exactly two decimal places.
@@ -169,7 +176,14 @@ mod tests {
 
     #[test]
     fn a_string_and_a_number_mean_the_same_price() {
-        for text in ["\"19.90\"", "\"19.9\"", "19.9", "19.90", "\"19.900\""] {
+        for text in [
+            "\"19.90\"",
+            "\"19.9\"",
+            "19.9",
+            "19.90",
+            "\"19.900\"",
+            "\"000019.9\"",
+        ] {
             assert_eq!(json(text), Ok("19.90".to_owned()), "{text}");
         }
         assert_eq!(json("20"), Ok("20.00".to_owned()));
@@ -183,6 +197,13 @@ mod tests {
             ("-0.01", "negative"),
             ("\"-1\"", "negative"),
             ("100000000", "at most 99999999.99"),
+            ("1e300", "at most 99999999.99"),
+            (
+                "\"0.0000000000000000000000000000000001\"",
+                "two decimal places",
+            ),
+            ("\".50\"", "decimal number"),
+            ("\"--1\"", "decimal number"),
             ("1e30", "at most 99999999.99"),
             ("0.001", "two decimal places"),
             ("\"1_000\"", "decimal number"),

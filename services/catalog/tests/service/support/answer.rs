@@ -5,15 +5,15 @@ use serde_json::Value;
 
 /// Status, headers and body; a body that is no JSON is null.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: HeaderMap,
-    pub body: Value,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
     path: String,
 }
 
 impl Answer {
-    pub async fn to(request: RequestBuilder) -> Self {
+    pub(crate) async fn to(request: RequestBuilder) -> Self {
         let response = request.send().await.expect("an answer");
         let path = response.url().path().to_owned();
         let status = response.status().as_u16();
@@ -29,14 +29,14 @@ impl Answer {
     }
 
     /// The header as text; empty if there is none.
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name);
         value.map_or("", |value| value.to_str().expect("a header in ASCII"))
     }
 
     /// Checks that this is a refusal of the kind, in the form that all refusals have.
     #[track_caller]
-    pub fn is_problem(&self, status: u16, slug: &str) -> &Self {
+    pub(crate) fn is_problem(&self, status: u16, slug: &str) -> &Self {
         let body = &self.body;
         assert_eq!(self.status, status, "{body}");
         assert_eq!(self.header("content-type"), "application/problem+json");
@@ -50,7 +50,7 @@ impl Answer {
     }
 
     /// Where the errors of a refusal are: JSON pointers and names of parameters.
-    pub fn error_places(&self) -> Vec<&str> {
+    pub(crate) fn error_places(&self) -> Vec<&str> {
         let errors = self.body["errors"].as_array();
         errors
             .into_iter()

@@ -18,7 +18,7 @@ use super::{SOON, Servers};
 
 /// What the catalog says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard {
+pub(crate) enum Heard {
     Created(ProductEto),
     Updated(ProductEto),
     Deleted(ProductEto),
@@ -29,7 +29,7 @@ pub enum Heard {
 
 impl Heard {
     /// The order it answers, if it answers one.
-    pub fn order(&self) -> Option<Uuid> {
+    pub(crate) fn order(&self) -> Option<Uuid> {
         match self {
             Self::Reserved(reserved) => Some(reserved.order_id),
             Self::Rejected(rejected) => Some(rejected.order_id),
@@ -39,7 +39,7 @@ impl Heard {
 }
 
 /// An order that wants so many of a product.
-pub fn order(product: Uuid, quantity: u32) -> OrderPlacedEto {
+pub(crate) fn order(product: Uuid, quantity: u32) -> OrderPlacedEto {
     OrderPlacedEto {
         order_id: Uuid::now_v7(),
         customer_name: "David".to_owned(),
@@ -50,7 +50,7 @@ pub fn order(product: Uuid, quantity: u32) -> OrderPlacedEto {
 }
 
 /// Runs as long as it is kept.
-pub struct Ordering {
+pub(crate) struct Ordering {
     bus: EventBus,
     ears: Ears,
     _shutdown: DropGuard,
@@ -87,7 +87,7 @@ hears! {
 
 impl Ordering {
     /// Hears all that is said once this returns.
-    pub async fn start(servers: &Servers) -> Self {
+    pub(crate) async fn start(servers: &Servers) -> Self {
         let pool = servers.database.pool("ordering").await;
         event_bus::migrate(&pool).await.expect("the bus's tables");
         let rabbitmq = RabbitMq::new(&servers.broker.url()).expect("an AMQP address");
@@ -122,7 +122,7 @@ impl Ordering {
     }
 
     /// Places orders, all in one commit.
-    pub async fn place(&self, orders: &[OrderPlacedEto]) {
+    pub(crate) async fn place(&self, orders: &[OrderPlacedEto]) {
         let mut work = self.bus.begin().await.expect("a unit of work");
         for order in orders {
             work.publish(order).expect("an order as JSON");
@@ -131,7 +131,7 @@ impl Ordering {
     }
 
     /// Asks for the stock of orders back, all in one commit.
-    pub async fn release(&self, orders: &[Uuid]) {
+    pub(crate) async fn release(&self, orders: &[Uuid]) {
         let mut work = self.bus.begin().await.expect("a unit of work");
         for &order_id in orders {
             let command = ReleaseStock { order_id };
@@ -141,19 +141,19 @@ impl Ordering {
     }
 
     /// What was heard until now.
-    pub fn heard(&self) -> Vec<Heard> {
+    pub(crate) fn heard(&self) -> Vec<Heard> {
         self.ears.0.lock().expect("no panic while locked").clone()
     }
 
     /// What was heard until now about orders.
-    pub fn answers(&self) -> Vec<Heard> {
+    pub(crate) fn answers(&self) -> Vec<Heard> {
         let mut heard = self.heard();
         heard.retain(|heard| heard.order().is_some());
         heard
     }
 
     /// The answers to these orders, as soon as each has at least one.
-    pub async fn answers_to(&self, orders: &[OrderPlacedEto]) -> Vec<Heard> {
+    pub(crate) async fn answers_to(&self, orders: &[OrderPlacedEto]) -> Vec<Heard> {
         eventually("each order is answered", SOON, async || {
             let answers = self.answers();
             orders
@@ -165,7 +165,7 @@ impl Ordering {
     }
 
     /// What was heard, as soon as it is this much.
-    pub async fn wait_for_heard(&self, messages: usize) -> Vec<Heard> {
+    pub(crate) async fn wait_for_heard(&self, messages: usize) -> Vec<Heard> {
         let what = format!("ordering has heard {messages} messages");
         eventually(&what, SOON, async || {
             let heard = self.heard();
