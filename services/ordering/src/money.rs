@@ -1,7 +1,7 @@
 //! Money: decimal, never binary fractions.
 
 use rust_decimal::Decimal;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::orders::Quantity;
 
@@ -10,8 +10,7 @@ const PLACES: u32 = 2;
 
 /// An amount in the shop's one currency: not negative, with two decimal places. In JSON it is a
 /// string such as `"19.90"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, sqlx::Type)]
-#[serde(transparent)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, sqlx::Type)]
 #[sqlx(transparent)]
 pub struct Money(Decimal);
 
@@ -42,9 +41,11 @@ impl Money {
         }
     }
 
-    /// The amount as a number.
+    /// The amount as a number that shows two places. The database gives zero back with none.
     pub fn amount(self) -> Decimal {
-        self.0
+        let mut amount = self.0;
+        amount.rescale(PLACES);
+        amount
     }
 
     /// What so many cost.
@@ -57,6 +58,12 @@ impl Money {
     #[must_use]
     pub fn less(self, other: Self) -> Self {
         Self((self.0 - other.0).max(Self::ZERO.0))
+    }
+}
+
+impl Serialize for Money {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Serialize::serialize(&self.amount(), serializer)
     }
 }
 
@@ -77,7 +84,10 @@ mod tests {
         ] {
             assert_eq!(serde_json::to_string(&price(text).unwrap()).unwrap(), json);
         }
-        assert_eq!(serde_json::to_string(&Money::ZERO).unwrap(), "\"0.00\"");
+        let zero_from_the_database = Money(Decimal::ZERO);
+        for zero in [Money::ZERO, zero_from_the_database] {
+            assert_eq!(serde_json::to_string(&zero).unwrap(), "\"0.00\"");
+        }
     }
 
     #[test]

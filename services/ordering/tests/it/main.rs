@@ -1,15 +1,15 @@
 //! Ordering as its clients and the other services see it: over HTTP and by messages, with real
 //! servers and a stand-in for catalog that is a participant of the bus like any other.
 
-// mod authorization;
-// mod cancelling;
-// mod coalescing;
-// mod customers;
-// mod openapi;
+mod authorization;
+mod cancelling;
+mod coalescing;
+mod customers;
+mod openapi;
 mod placing;
-// mod prices;
-// mod products;
-// mod reading;
+mod prices;
+mod products;
+mod reading;
 mod refusals;
-// mod stock;
+mod stock;
 mod support;

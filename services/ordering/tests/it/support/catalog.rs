@@ -8,9 +8,7 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
-use event_bus::{
-    Command, Event, EventBus, Handler, HandlerError, Message, RabbitMq, Received, UnitOfWork,
-};
+use event_bus::{Event, EventBus, Handler, HandlerError, Message, RabbitMq, Received, UnitOfWork};
 use event_contracts::catalog::{ProductEto, ReleaseStock};
 use event_contracts::ordering::{
     OrderCancelledEto, OrderConfirmedEto, OrderDiscountedEto, OrderPlacedEto, OrderRejectedEto,
@@ -27,24 +25,24 @@ use super::SOON;
 
 /// A message that reached catalog.
 #[derive(Debug, Clone)]
-pub struct Heard {
-    pub name: &'static str,
-    pub body: Value,
-    pub id: Uuid,
-    pub trace_id: Option<String>,
-    pub correlation_id: Uuid,
-    pub causation_id: Option<Uuid>,
+pub(crate) struct Heard {
+    pub(crate) name: &'static str,
+    pub(crate) body: Value,
+    pub(crate) id: Uuid,
+    pub(crate) trace_id: Option<String>,
+    pub(crate) correlation_id: Uuid,
+    pub(crate) causation_id: Option<Uuid>,
 }
 
-pub struct Catalog {
-    pub api: IntegrationApi,
+pub(crate) struct Catalog {
+    pub(crate) api: IntegrationApi,
     bus: EventBus,
     heard: Ears,
     _shutdown: DropGuard,
 }
 
 impl Catalog {
-    pub async fn start(pool: PgPool, broker: &TestBroker) -> Self {
+    pub(crate) async fn start(pool: PgPool, broker: &TestBroker) -> Self {
         event_bus::migrate(&pool).await.unwrap();
         let shutdown = CancellationToken::new();
         let ears = Ears::default();
@@ -76,7 +74,10 @@ impl Catalog {
     }
 
     /// Publishes events in one unit of work.
-    pub async fn publish<M: Message<Kind = Event>>(&self, events: impl IntoIterator<Item = M>) {
+    pub(crate) async fn publish<M: Message<Kind = Event>>(
+        &self,
+        events: impl IntoIterator<Item = M>,
+    ) {
         let mut work = self.bus.begin().await.unwrap();
         for event in events {
             work.publish(&event).unwrap();
@@ -84,22 +85,15 @@ impl Catalog {
         work.commit().await.unwrap();
     }
 
-    /// Sends a command.
-    pub async fn send<M: Message<Kind = Command>>(&self, command: &M) {
-        let mut work = self.bus.begin().await.unwrap();
-        work.send(command).unwrap();
-        work.commit().await.unwrap();
-    }
-
     /// Everything of this kind about an order that has arrived so far.
-    pub fn heard<M: Message>(&self, order_id: &str) -> Vec<Heard> {
+    pub(crate) fn heard<M: Message>(&self, order_id: &str) -> Vec<Heard> {
         let heard = self.heard.0.lock().unwrap();
         let about = |heard: &&Heard| heard.name == M::NAME && heard.body["orderId"] == order_id;
         heard.iter().filter(about).cloned().collect()
     }
 
     /// Waits until a message of this kind about an order arrives.
-    pub async fn hears<M: Message>(&self, order_id: &str) -> Heard {
+    pub(crate) async fn hears<M: Message>(&self, order_id: &str) -> Heard {
         let what = format!("catalog hears {} about order {order_id}", M::NAME);
         eventually(&what, SOON, async || self.heard::<M>(order_id).pop()).await
     }
@@ -129,7 +123,7 @@ impl<M: Message> Handler<M> for Ears {
 }
 
 /// A product as catalog publishes it.
-pub fn product(id: Uuid, name: &str, price: &str, version: i64) -> ProductEto {
+pub(crate) fn product(id: Uuid, name: &str, price: &str, version: i64) -> ProductEto {
     ProductEto {
         id,
         name: name.to_owned(),
@@ -141,7 +135,7 @@ pub fn product(id: Uuid, name: &str, price: &str, version: i64) -> ProductEto {
 }
 
 /// Catalog's integration API, on a port of its own.
-pub struct IntegrationApi {
+pub(crate) struct IntegrationApi {
     address: SocketAddr,
     shelf: Arc<Mutex<Shelf>>,
 }
@@ -165,23 +159,23 @@ impl IntegrationApi {
         Self { address, shelf }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// Knows a product from now on.
-    pub fn add(&self, id: Uuid, name: &str, price: &str, version: i64) {
+    pub(crate) fn add(&self, id: Uuid, name: &str, price: &str, version: i64) {
         let product = json!({"id": id, "name": name, "price": price, "version": version});
         self.shelf.lock().unwrap().products.push(product);
     }
 
     /// Answers with 503, or no longer.
-    pub fn set_away(&self, away: bool) {
+    pub(crate) fn set_away(&self, away: bool) {
         self.shelf.lock().unwrap().away = away;
     }
 
     /// How often it was asked.
-    pub fn asked(&self) -> usize {
+    pub(crate) fn asked(&self) -> usize {
         self.shelf.lock().unwrap().asked
     }
 }

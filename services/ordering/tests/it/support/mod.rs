@@ -5,40 +5,45 @@ mod orders;
 
 use std::time::Duration;
 
+use event_bus::{EntityEto as _, Message as _};
+use event_contracts::catalog::{
+    ProductEto, ProductPriceChangedEto, StockRejectedEto, StockReservedEto,
+};
+use event_contracts::identity::UserEto;
 use ordering::{Ordering, Settings};
 use service_host::{HostConfig, RunningService, Service as _, TestIssuer};
 use sqlx::PgPool;
 use test_servers::{TestBroker, TestDatabase, eventually};
 
-pub use catalog::product;
-pub use catalog::{Catalog, Heard};
-pub use orders::{Person, id_of, order_for, path_of, problem, uuid, whats};
+pub(crate) use catalog::product;
+pub(crate) use catalog::{Catalog, Heard};
+pub(crate) use orders::{Person, id_of, order_for, path_of, problem, uuid, whats};
 
 /// How long anything may take that goes by way of the broker, on a busy machine.
-pub const SOON: Duration = Duration::from_secs(30);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// A running ordering service with its servers, and everybody around it.
-pub struct Shop {
+pub(crate) struct Shop {
     /// Catalog, as ordering knows it: on the bus and over HTTP.
-    pub catalog: Catalog,
+    pub(crate) catalog: Catalog,
     /// Ordering's own database, to look behind the API.
-    pub pool: PgPool,
-    pub issuer: TestIssuer,
-    pub http: reqwest::Client,
+    pub(crate) pool: PgPool,
+    pub(crate) issuer: TestIssuer,
+    pub(crate) http: reqwest::Client,
     running: RunningService,
     // Dropped after all that use them.
-    _broker: TestBroker,
+    broker: TestBroker,
     _database: TestDatabase,
 }
 
 impl Shop {
     /// Opens with settings as if the environment were empty.
-    pub async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         Self::open_with(|_| {}).await
     }
 
     /// Opens with some settings changed.
-    pub async fn open_with(change: impl FnOnce(&mut Settings)) -> Self {
+    pub(crate) async fn open_with(change: impl FnOnce(&mut Settings)) -> Self {
         let database = TestDatabase::create(&["ordering", "catalog"]).await;
         let broker = TestBroker::create().await;
         let issuer = TestIssuer::start().await;
@@ -60,22 +65,44 @@ impl Shop {
             issuer,
             http: reqwest::Client::new(),
             running,
-            _broker: broker,
+            broker,
             _database: database,
         };
         shop.wait_until_ready().await;
+        shop.wait_until_bound().await;
         shop
     }
 
     /// The URL of a path of ordering.
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.running.http_addr)
     }
 
     /// Stops ordering and gives back what has to outlive it.
-    pub async fn close(self) -> (PgPool, TestDatabase) {
+    pub(crate) async fn close(self) -> (PgPool, TestDatabase) {
         self.running.shutdown().await;
         (self.pool, self._database)
+    }
+
+    /// An event that nobody is bound for is gone, so no test begins before ordering is.
+    async fn wait_until_bound(&self) {
+        let all = [
+            StockReservedEto::NAME,
+            StockRejectedEto::NAME,
+            ProductPriceChangedEto::NAME,
+            ProductEto::CREATED,
+            ProductEto::UPDATED,
+            ProductEto::DELETED,
+            UserEto::CREATED,
+            UserEto::UPDATED,
+            UserEto::DELETED,
+        ];
+        eventually("ordering is bound to all it hears", SOON, async || {
+            let bindings = self.broker.bindings("ordering").await;
+            let is_bound = |name: &&str| bindings.iter().any(|bound| bound.routing_key == **name);
+            all.iter().all(is_bound).then_some(())
+        })
+        .await;
     }
 
     async fn wait_until_ready(&self) {
@@ -90,7 +117,7 @@ impl Shop {
 }
 
 /// What is set when nothing is.
-pub fn default_settings() -> Settings {
+pub(crate) fn default_settings() -> Settings {
     use clap::{Args as _, FromArgMatches as _};
     let command = Settings::augment_args(clap::Command::new("ordering"));
     Settings::from_arg_matches(&command.get_matches_from(["ordering"])).unwrap()

@@ -11,14 +11,14 @@ use super::{SOON, Shop, catalog::product};
 
 /// Somebody with an account.
 #[derive(Debug, Clone, Copy)]
-pub struct Person {
-    pub id: Uuid,
-    pub name: &'static str,
-    pub permissions: &'static [&'static str],
+pub(crate) struct Person {
+    pub(crate) id: Uuid,
+    pub(crate) name: &'static str,
+    pub(crate) permissions: &'static [&'static str],
 }
 
 impl Person {
-    pub fn new(name: &'static str, permissions: &'static [&'static str]) -> Self {
+    pub(crate) fn new(name: &'static str, permissions: &'static [&'static str]) -> Self {
         let id = Uuid::now_v7();
         Self {
             id,
@@ -29,13 +29,18 @@ impl Person {
 }
 
 /// The body of an order by David.
-pub fn order_for(product: Uuid, quantity: u32) -> Value {
+pub(crate) fn order_for(product: Uuid, quantity: u32) -> Value {
     json!({"customerName": "David", "productId": product, "quantity": quantity})
 }
 
 impl Shop {
     /// A request, by a person or a guest.
-    pub fn request(&self, method: Method, path: &str, who: Option<Person>) -> RequestBuilder {
+    pub(crate) fn request(
+        &self,
+        method: Method,
+        path: &str,
+        who: Option<Person>,
+    ) -> RequestBuilder {
         let request = self.http.request(method, self.url(path));
         match who {
             None => request,
@@ -47,29 +52,29 @@ impl Shop {
         }
     }
 
-    pub async fn get(&self, path: &str, who: Option<Person>) -> Response {
+    pub(crate) async fn get(&self, path: &str, who: Option<Person>) -> Response {
         self.request(Method::GET, path, who).send().await.unwrap()
     }
 
     /// The JSON of what must be there.
-    pub async fn read(&self, path: &str, who: Option<Person>) -> Value {
+    pub(crate) async fn read(&self, path: &str, who: Option<Person>) -> Value {
         let response = self.get(path, who).await;
         assert_eq!(response.status(), StatusCode::OK, "GET {path}");
         response.json().await.unwrap()
     }
 
-    pub async fn post(&self, path: &str, who: Option<Person>) -> Response {
+    pub(crate) async fn post(&self, path: &str, who: Option<Person>) -> Response {
         self.request(Method::POST, path, who).send().await.unwrap()
     }
 
     /// Hands in an order, whatever comes of it.
-    pub async fn try_order(&self, body: &Value, who: Option<Person>) -> Response {
+    pub(crate) async fn try_order(&self, body: &Value, who: Option<Person>) -> Response {
         let request = self.request(Method::POST, "/api/ordering/order", who);
         request.json(body).send().await.unwrap()
     }
 
     /// Places an order and gives it back.
-    pub async fn order(&self, body: &Value, who: Option<Person>) -> Value {
+    pub(crate) async fn order(&self, body: &Value, who: Option<Person>) -> Value {
         let response = self.try_order(body, who).await;
         let status = response.status();
         let order: Value = response.json().await.unwrap();
@@ -78,7 +83,7 @@ impl Shop {
     }
 
     /// Puts a product on sale: catalog publishes it, and ordering has heard.
-    pub async fn sell(&self, name: &str, price: &str) -> Uuid {
+    pub(crate) async fn sell(&self, name: &str, price: &str) -> Uuid {
         let id = Uuid::now_v7();
         let entity = product(id, name, price, 1);
         self.catalog.publish([EntityCreatedEto { entity }]).await;
@@ -87,7 +92,7 @@ impl Shop {
     }
 
     /// Waits until the replica has this version of a product.
-    pub async fn knows_version(&self, product: Uuid, version: i64) {
+    pub(crate) async fn knows_version(&self, product: Uuid, version: i64) {
         let what = format!("ordering knows version {version} of product {product}");
         eventually(&what, SOON, async || {
             let known: Option<i64> =
@@ -102,7 +107,7 @@ impl Shop {
     }
 
     /// Catalog has reserved the stock of an order.
-    pub async fn reserve(&self, order: &Value) {
+    pub(crate) async fn reserve(&self, order: &Value) {
         let event = StockReservedEto {
             order_id: uuid(&order["id"]),
             product_id: uuid(&order["productId"]),
@@ -112,7 +117,7 @@ impl Shop {
     }
 
     /// Waits until an order is in a state, and gives it back.
-    pub async fn becomes(&self, order: &Value, state: &str, who: Option<Person>) -> Value {
+    pub(crate) async fn becomes(&self, order: &Value, state: &str, who: Option<Person>) -> Value {
         let path = path_of(order);
         let what = format!("order {} becomes {state}", order["id"]);
         eventually(&what, SOON, async || {
@@ -123,13 +128,13 @@ impl Shop {
     }
 
     /// The history of an order.
-    pub async fn history(&self, order: &Value, who: Option<Person>) -> Vec<Value> {
+    pub(crate) async fn history(&self, order: &Value, who: Option<Person>) -> Vec<Value> {
         let path = format!("{}/history", path_of(order));
         serde_json::from_value(self.read(&path, who).await).unwrap()
     }
 
     /// Waits until the history has so many entries, and gives it back.
-    pub async fn history_of_length(
+    pub(crate) async fn history_of_length(
         &self,
         order: &Value,
         length: usize,
@@ -144,7 +149,7 @@ impl Shop {
     }
 
     /// How many messages ordering could not handle.
-    pub async fn dead_letters(&self) -> Vec<(String, String)> {
+    pub(crate) async fn dead_letters(&self) -> Vec<(String, String)> {
         sqlx::query_as("select name, reasons[1] from dead_letters")
             .fetch_all(&self.pool)
             .await
@@ -152,20 +157,20 @@ impl Shop {
     }
 }
 
-pub fn path_of(order: &Value) -> String {
+pub(crate) fn path_of(order: &Value) -> String {
     format!("/api/ordering/order/{}", id_of(order))
 }
 
-pub fn id_of(order: &Value) -> &str {
+pub(crate) fn id_of(order: &Value) -> &str {
     order["id"].as_str().unwrap()
 }
 
-pub fn uuid(value: &Value) -> Uuid {
+pub(crate) fn uuid(value: &Value) -> Uuid {
     value.as_str().unwrap().parse().unwrap()
 }
 
 /// `what` of each entry of a history.
-pub fn whats(history: &[Value]) -> Vec<&str> {
+pub(crate) fn whats(history: &[Value]) -> Vec<&str> {
     history
         .iter()
         .map(|entry| entry["what"].as_str().unwrap())
@@ -173,7 +178,7 @@ pub fn whats(history: &[Value]) -> Vec<&str> {
 }
 
 /// The body of a refusal, which must have this status and type.
-pub async fn problem(response: Response, status: StatusCode, slug: &str) -> Value {
+pub(crate) async fn problem(response: Response, status: StatusCode, slug: &str) -> Value {
     let (found, headers) = (response.status(), response.headers().clone());
     let body: Value = response.json().await.unwrap();
     assert_eq!(found, status, "{body}");
