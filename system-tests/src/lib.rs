@@ -19,3 +19,8 @@ pub use api::{Answer, Api};
 pub use process::{Name, ServiceProcess};
 pub use server::PrivateServer;
 pub use system::{PRODUCT_A, System, Urls};
+
+/// The code of the project's README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
