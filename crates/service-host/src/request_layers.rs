@@ -98,7 +98,7 @@ fn log(problem: &Problem) {
     let error = problem.cause().map(|cause| causes(cause));
     match status {
         // Nobody's fault in particular, and as frequent as requests while it lasts.
-        StatusCode::SERVICE_UNAVAILABLE => tracing::warn!(status = 503, error, "not available"),
+        StatusCode::SERVICE_UNAVAILABLE => tracing::info!(status = 503, error, "not available"),
         status if status.is_server_error() => {
             tracing::error!(status = status.as_u16(), error, "request failed");
         }

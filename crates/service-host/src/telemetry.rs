@@ -3,6 +3,7 @@
 //! Spans carry OpenTelemetry trace ids, so that one trace goes through requests and messages of
 //! all services; they are not exported yet.
 
+use std::io::IsTerminal as _;
 use std::sync::Once;
 
 use opentelemetry::trace::TracerProvider;
@@ -22,13 +23,16 @@ pub(crate) fn install(service: &'static str, config: &LogConfig) {
     INSTALLED.call_once(|| {
         // The filter was parsed with the configuration.
         let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+        let filter = quieten(filter, &config.filter);
         let lines = match config.format {
             LogFormat::Json => tracing_subscriber::fmt::layer()
                 .json()
                 .flatten_event(true)
                 .with_span_list(false)
                 .boxed(),
-            LogFormat::Text => tracing_subscriber::fmt::layer().boxed(),
+            LogFormat::Text => tracing_subscriber::fmt::layer()
+                .with_ansi(std::io::stdout().is_terminal())
+                .boxed(),
         };
         // How the bus writes the trace into its messages.
         opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
@@ -46,6 +50,15 @@ pub(crate) fn install(service: &'static str, config: &LogConfig) {
         let _ = tracing::subscriber::set_global_default(subscriber);
         std::panic::set_hook(Box::new(log_panic));
     });
+}
+
+/// The AMQP client logs every lost connection for itself, and the bus says the same once and in
+/// its own words. Whoever names the client in the filter hears it.
+fn quieten(filter: EnvFilter, given: &str) -> EnvFilter {
+    match "lapin=off".parse() {
+        Ok(off) if !given.contains("lapin") => filter.add_directive(off),
+        _ => filter,
+    }
 }
 
 fn is_traced(metadata: &Metadata<'_>) -> bool {
