@@ -104,14 +104,16 @@ pub async fn start<S: Service>(
         settings: Arc::new(settings),
         state: Arc::default(),
         environment: config.runs_in.environment,
-        tokens: TokenVerifier::new(),
+        tokens: if S::ISSUES_TOKENS {
+            TokenVerifier::told()
+        } else {
+            TokenVerifier::fetching()
+        },
         background: Background::default(),
     };
     let background = app.background.clone();
     let readiness = Arc::new(Readiness::new());
-    if !S::ISSUES_TOKENS {
-        background.spawn(app.tokens.clone().keep_fetching(config.tokens.jwks_url));
-    }
+    background.spawn(app.tokens.clone().keep_fetching(config.tokens.jwks_url));
     background.spawn(http_metrics::keep_tidy(metrics.clone()));
     background.spawn(preparation::run(app.clone(), readiness.clone()));
 

@@ -1,5 +1,6 @@
 //! An issuer of tokens for tests of services.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
@@ -8,21 +9,26 @@ use axum::{Json, Router};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::{Claims, ISSUER, MAX_LIFETIME};
 
-/// Serves a key set on a free port of 127.0.0.1, and signs tokens with its key.
+/// Serves a key set on a free port of 127.0.0.1, and signs tokens with its newest key.
 ///
 /// A service started with [`TestIssuer::jwks_url`] as its `IDENTITY_JWKS_URL` accepts the tokens.
 pub struct TestIssuer {
     key: EncodingKey,
+    kid: String,
+    published: Published,
     url: String,
     server: JoinHandle<()>,
 }
+
+/// The public halves of the keys.
+type Published = Arc<Mutex<Vec<Value>>>;
 
 impl TestIssuer {
     /// Makes a key and serves it until dropped.
@@ -32,28 +38,33 @@ impl TestIssuer {
     /// If no port of 127.0.0.1 is free.
     #[expect(clippy::expect_used, reason = "for tests alone")]
     pub async fn start() -> Self {
-        let pair = Ed25519KeyPair::generate().expect("a new key pair");
-        let pkcs8 = pair.to_pkcs8().expect("a new key pair has a PKCS #8 form");
-        let set = json!({"keys": [{
-            "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": "test",
-            "x": BASE64_URL_SAFE_NO_PAD.encode(pair.public_key()),
-        }]});
+        let published = Published::default();
+        let (kid, key) = publish_new_key(&published);
         let listener = TcpListener::bind(("127.0.0.1", 0))
             .await
             .expect("a free port");
         let address = listener
             .local_addr()
             .expect("a bound socket has an address");
-        let routes = Router::new().route("/jwks.json", get(async move || Json(set.clone())));
+        let served = published.clone();
+        let set = async move || Json(json!({ "keys": *lock(&served) }));
+        let routes = Router::new().route("/jwks.json", get(set));
         let server = tokio::spawn(async move {
             // Ends with the task; until then accepting does not fail for good.
             let _ = axum::serve(listener, routes).await;
         });
         Self {
-            key: EncodingKey::from_ed_der(pkcs8.as_ref()),
+            key,
+            kid,
+            published,
             url: format!("http://{address}/jwks.json"),
             server,
         }
+    }
+
+    /// Signs with a new key from now on; the old ones stay published.
+    pub fn change_key(&mut self) {
+        (self.kid, self.key) = publish_new_key(&self.published);
     }
 
     /// Where the key set is.
@@ -97,7 +108,7 @@ impl TestIssuer {
     #[expect(clippy::expect_used, reason = "for tests alone")]
     pub fn sign(&self, claims: &Claims) -> String {
         let mut header = Header::new(Algorithm::EdDSA);
-        header.kid = Some("test".to_owned());
+        header.kid = Some(self.kid.clone());
         jsonwebtoken::encode(&header, claims, &self.key).expect("claims can be signed")
     }
 }
@@ -106,4 +117,21 @@ impl Drop for TestIssuer {
     fn drop(&mut self) {
         self.server.abort();
     }
+}
+
+/// Makes a key, adds it to the published ones and returns its id and its private half.
+#[expect(clippy::expect_used, reason = "for tests alone")]
+fn publish_new_key(published: &Published) -> (String, EncodingKey) {
+    let pair = Ed25519KeyPair::generate().expect("a new key pair");
+    let pkcs8 = pair.to_pkcs8().expect("a new key pair has a PKCS #8 form");
+    let kid = Uuid::now_v7().to_string();
+    lock(published).push(json!({
+        "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": kid,
+        "x": BASE64_URL_SAFE_NO_PAD.encode(pair.public_key()),
+    }));
+    (kid, EncodingKey::from_ed_der(pkcs8.as_ref()))
+}
+
+fn lock(published: &Published) -> MutexGuard<'_, Vec<Value>> {
+    published.lock().unwrap_or_else(PoisonError::into_inner)
 }

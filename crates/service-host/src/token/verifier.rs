@@ -50,21 +50,36 @@ pub struct TokenVerifier(Arc<Inner>);
 
 struct Inner {
     keys: RwLock<Option<Arc<Keys>>>,
+    /// What the fetching task is doing; none if there is no such task.
+    fetching: Option<watch::Sender<Fetching>>,
     /// Wakes the fetching task.
     wanted: Notify,
-    /// Counts the fetches that ended, well or not.
-    fetched: watch::Sender<u64>,
-    /// When a fetch was last begun.
-    last: RwLock<Option<Instant>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Fetching {
+    /// A fetch is under way.
+    Now,
+    /// The last one ended then, well or not.
+    Ended(Instant),
 }
 
 impl TokenVerifier {
-    pub(crate) fn new() -> Self {
+    /// One that fetches the set, once [`keep_fetching`](Self::keep_fetching) runs.
+    pub(crate) fn fetching() -> Self {
+        Self::new(Some(watch::Sender::new(Fetching::Now)))
+    }
+
+    /// One that knows what it is told, see [`trust`](Self::trust).
+    pub(crate) fn told() -> Self {
+        Self::new(None)
+    }
+
+    fn new(fetching: Option<watch::Sender<Fetching>>) -> Self {
         Self(Arc::new(Inner {
             keys: RwLock::new(None),
+            fetching,
             wanted: Notify::new(),
-            fetched: watch::Sender::new(0),
-            last: RwLock::new(None),
         }))
     }
 
@@ -116,36 +131,54 @@ impl TokenVerifier {
         keys.clone()
     }
 
-    /// Has the set fetched again and waits for it, unless that was just done.
+    /// Waits for the fetch that is under way, or has one begun unless that was just done.
     async fn fetch_soon(&self) {
-        let last = *self.0.last.read().unwrap_or_else(PoisonError::into_inner);
-        if last.is_some_and(|last| last.elapsed() < COOL_DOWN) && self.keys().is_some() {
+        let Some(fetching) = &self.0.fetching else {
             return;
+        };
+        let mut progress = fetching.subscribe();
+        if let Fetching::Ended(at) = *progress.borrow_and_update() {
+            let is_recent = at.elapsed() < COOL_DOWN;
+            if is_recent && self.keys().is_some() {
+                return;
+            }
+            // As long as there is no set, the next fetch comes soon by itself.
+            if !is_recent {
+                self.0.wanted.notify_one();
+            }
         }
-        let mut fetched = self.0.fetched.subscribe();
-        self.0.wanted.notify_one();
+        let ended = async {
+            while progress.changed().await.is_ok() {
+                if let Fetching::Ended(_) = *progress.borrow_and_update() {
+                    return;
+                }
+            }
+        };
         // Whether it came in time shows in the keys.
-        let _ = timeout(PATIENCE, fetched.changed()).await;
+        let _ = timeout(PATIENCE, ended).await;
     }
 
     /// Fetches the set from `url`, again and again.
     pub(crate) async fn keep_fetching(self, url: String) {
+        let Some(fetching) = &self.0.fetching else {
+            return;
+        };
         let client = reqwest::Client::builder()
             .timeout(PATIENCE)
             .build()
             .unwrap_or_default();
-        let mut failing = false;
+        let mut is_failing = false;
         loop {
-            *self.0.last.write().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            fetching.send_replace(Fetching::Now);
             let wait = match fetch(&client, &url).await {
                 Ok(set) => {
                     self.trust(&set);
-                    failing = false;
+                    is_failing = false;
                     REFRESH
                 }
                 Err(error) => {
                     // Said once, not every second, as long as it lasts.
-                    if !std::mem::replace(&mut failing, true) {
+                    if !std::mem::replace(&mut is_failing, true) {
                         tracing::warn!(
                             error = &error as &dyn std::error::Error,
                             "the key set can't be fetched; trying again"
@@ -154,7 +187,7 @@ impl TokenVerifier {
                     RETRY
                 }
             };
-            self.0.fetched.send_modify(|count| *count += 1);
+            fetching.send_replace(Fetching::Ended(Instant::now()));
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.0.wanted.notified() => {}

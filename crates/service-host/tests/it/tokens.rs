@@ -2,10 +2,11 @@
 
 use reqwest::StatusCode;
 use service_host::TestIssuer;
+use test_servers::eventually;
 use uuid::Uuid;
 
 use crate::notes::MANAGE;
-use crate::support::{TestService, problem};
+use crate::support::{SOON, TestService, problem};
 
 #[tokio::test]
 async fn guests_get_401_and_users_without_the_permission_403() {
@@ -95,4 +96,29 @@ async fn an_accepted_token_names_its_user_and_none_is_a_guest() {
         .get(service.url("/whoami"))
         .bearer_auth(token);
     assert_eq!(request.send().await.unwrap().text().await.unwrap(), "Ada");
+}
+
+#[tokio::test]
+async fn a_changed_key_is_fetched_when_a_token_names_it() {
+    let mut service = TestService::start().await;
+    let with_old_key = service.issuer.token(Uuid::now_v7(), "Ada", &[]);
+    service.issuer.change_key();
+    let with_new_key = service.issuer.token(Uuid::now_v7(), "Bob", &[]);
+    let name = async |token: &str| {
+        let request = service
+            .client
+            .get(service.url("/whoami"))
+            .bearer_auth(token);
+        let response = request.send().await.unwrap();
+        let is_accepted = response.status() == StatusCode::OK;
+        let text = response.text().await.unwrap();
+        is_accepted.then_some(text)
+    };
+    // Not at once: whoever makes up names of keys must not cause a fetch each.
+    let new = eventually("the new key is accepted", SOON, async || {
+        name(&with_new_key).await
+    })
+    .await;
+    assert_eq!(new, "Bob");
+    assert_eq!(name(&with_old_key).await.as_deref(), Some("Ada"));
 }
