@@ -93,8 +93,8 @@ start_watchdog() { # OWNER
 end_watchdog() {
   local pid
   pid=$(cat "$folder/watchdog.pid" 2>/dev/null) || return 0
-  # The watchdog itself calls us when its owner is gone.
-  if [ "$pid" != "$PPID" ] && is_process "$pid" "$folder"; then
+  # The watchdog itself becomes us when its owner is gone.
+  if [ "$pid" != $$ ] && is_process "$pid" "$folder"; then
     end_process "$pid" TERM 5
   fi
   rm -f "$folder/watchdog.pid"
