@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use service_host::{Answer, ETag, Violations};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 
 use super::{Description, Price, PriceText, Product, ProductDetails, ProductName, ReleaseDate};
 use crate::stock::StockCount;
@@ -19,6 +20,7 @@ pub(crate) struct ProductJson {
     #[schema(example = "Enamel tea pot")]
     name: String,
     /// What it is, in a few sentences.
+    #[schema(required = true)]
     description: Option<String>,
     /// What one costs, with two decimal places.
     #[schema(value_type = String, example = "19.90")]
@@ -27,7 +29,7 @@ pub(crate) struct ProductJson {
     #[schema(value_type = i32, minimum = 0, maximum = 999_999)]
     stock_count: StockCount,
     /// When it comes, or came, to the market.
-    #[schema(value_type = Option<String>, format = Date)]
+    #[schema(value_type = Option<String>, format = Date, required = true)]
     release_date: Option<String>,
     /// Rises with every change of what `PUT` replaces. It is the `ETag`, too.
     version: i64,
@@ -74,8 +76,8 @@ pub(super) struct NewProduct {
     /// What it is, in a few sentences.
     #[schema(max_length = 2000)]
     description: Option<String>,
-    /// What one costs; a number is taken, too.
-    #[schema(value_type = String, example = "19.90")]
+    /// What one costs.
+    #[schema(schema_with = price_text)]
     price: PriceText,
     /// How many there are to begin with; none if left out.
     #[serde(default)]
@@ -98,8 +100,8 @@ pub(super) struct ProductReplacement {
     /// What it is, in a few sentences.
     #[schema(max_length = 2000)]
     description: Option<String>,
-    /// What one costs; a number is taken, too.
-    #[schema(value_type = String, example = "19.90")]
+    /// What one costs.
+    #[schema(schema_with = price_text)]
     price: PriceText,
     /// When it comes, or came, to the market.
     #[schema(format = Date)]
@@ -110,9 +112,18 @@ pub(super) struct ProductReplacement {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewPrice {
-    /// What one costs from now on; a number is taken, too.
-    #[schema(value_type = String, example = "17.50")]
+    /// What one costs from now on.
+    #[schema(schema_with = price_text)]
     price: PriceText,
+}
+
+/// The schema of [`PriceText`].
+fn price_text() -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::String, Type::Number]))
+        .description(Some("0 to 99999999.99 with at most two decimal places."))
+        .examples(["19.90"])
+        .build()
 }
 
 impl NewProduct {

@@ -22,6 +22,7 @@ pub(super) struct ListParams {
     #[param(inline)]
     pub(super) sort: Sort,
     /// How many products a page has at most.
+    #[param(inline)]
     pub(super) limit: PageLimit,
     /// The `next` of an earlier page, asked for with the same `sort`.
     #[param(value_type = Option<String>)]

@@ -21,6 +21,7 @@ pub(crate) fn routes() -> OpenApiRouter<App<Catalog>> {
 /// Pieces that have come in.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Restock)]
 struct RestockJson {
     /// How many.
     #[schema(minimum = 1, maximum = 999_999)]

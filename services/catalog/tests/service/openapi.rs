@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::Value;
+
 use crate::support::TestCatalog;
 
 /// What clients build on is in `openapi.json`, so that a change of it is seen before it is made.
@@ -20,4 +22,32 @@ async fn the_document_is_the_one_that_is_committed() {
         "the API is not what services/catalog/openapi.json says; if that is meant, run this test \
          once with UPDATE_GOLDEN=1"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_the_document_refers_to_is_in_it() {
+    let catalog = TestCatalog::start().await;
+    let document = catalog.get("/api-docs/openapi.json").await.body;
+    let references = references(&document);
+    assert!(!references.is_empty());
+    for reference in references {
+        let pointer = reference
+            .strip_prefix('#')
+            .expect("a place in the document");
+        assert!(document.pointer(pointer).is_some(), "{reference}");
+    }
+}
+
+fn references(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Array(values) => values.iter().flat_map(references).collect(),
+        Value::Object(members) => members
+            .iter()
+            .flat_map(|(name, value)| match value.as_str() {
+                Some(reference) if name == "$ref" => vec![reference],
+                _ => references(value),
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
 }
