@@ -6,6 +6,7 @@
 use std::sync::Once;
 
 use opentelemetry::trace::TracerProvider;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::filter_fn;
@@ -29,6 +30,8 @@ pub(crate) fn install(service: &'static str, config: &LogConfig) {
                 .boxed(),
             LogFormat::Text => tracing_subscriber::fmt::layer().boxed(),
         };
+        // How the bus writes the trace into its messages.
+        opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
         // Every span has a trace id, whatever is logged.
         let tracer = SdkTracerProvider::builder().build().tracer(service);
         let traces = tracing_opentelemetry::layer()
