@@ -1,7 +1,7 @@
 //! Users of the shop: who they are, how they sign in, and what they may do.
 //!
 //! Other services know users by two things alone: access tokens, which they check against the
-//! published [`keys`], and the events that creating, changing and deleting a user publishes.
+//! published keys, and the events that creating, changing and deleting a user publishes.
 
 mod demo;
 mod keys;
