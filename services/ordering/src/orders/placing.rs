@@ -31,6 +31,9 @@ const MAX_SET: usize = 256;
 /// How many sets are written at a time: while one commits, the other is put together.
 const WRITERS: usize = 2;
 
+const WAITING: &str = "ordering_orders_waiting";
+const PER_COMMIT: &str = "ordering_orders_per_commit";
+
 /// Why an order was not placed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum NotPlaced {
@@ -98,12 +101,14 @@ impl PlacingDesk {
             mpsc::error::TrySendError::Closed(_) => NotPlaced::Stopped,
         })?;
         let waiting = queue.max_capacity() - queue.capacity();
-        metrics::gauge!("ordering_orders_waiting").set(waiting as f64);
+        metrics::gauge!(WAITING).set(waiting as f64);
         answered.await.unwrap_or(Err(NotPlaced::Stopped))
     }
 }
 
 fn start_writers(bus: &EventBus, settings: &Settings) -> mpsc::Sender<Waiting> {
+    metrics::describe_gauge!(WAITING, "Orders that wait to be written.");
+    metrics::describe_histogram!(PER_COMMIT, "Orders that shared a transaction.");
     let (queue, waiting) = mpsc::channel(settings.max_waiting_orders);
     let waiting = Arc::new(Mutex::new(waiting));
     for _ in 0..WRITERS {
@@ -124,8 +129,14 @@ struct Writer {
 impl Writer {
     async fn run(self, queue: Arc<Mutex<mpsc::Receiver<Waiting>>>) {
         let mut set = Vec::with_capacity(MAX_SET);
-        // The lock is held by the writer whose turn it is to wait, and not while it writes.
-        while queue.lock().await.recv_many(&mut set, MAX_SET).await > 0 {
+        loop {
+            // Held by the writer whose turn it is to wait, and not while it writes.
+            let mut waiting = queue.lock().await;
+            if waiting.recv_many(&mut set, MAX_SET).await == 0 {
+                return;
+            }
+            metrics::gauge!(WAITING).set(waiting.len() as f64);
+            drop(waiting);
             // Whoever has gone away meanwhile was told nothing and gets no order.
             set.retain(|waiting| !waiting.answer.is_closed());
             self.place_all(std::mem::take(&mut set)).await;
@@ -134,7 +145,7 @@ impl Writer {
 
     /// Places the orders together, or if the database refuses that, each by itself.
     async fn place_all(&self, set: Vec<Waiting>) {
-        metrics::histogram!("ordering_orders_per_commit").record(set.len() as f64);
+        metrics::histogram!(PER_COMMIT).record(set.len() as f64);
         let error = match self.place_together(&set).await {
             Ok(answers) => return answer_each(set, answers),
             Err(error) => Arc::new(error),

@@ -15,8 +15,8 @@ use service_host::{HostConfig, RunningService, Service as _, TestIssuer};
 use sqlx::PgPool;
 use test_servers::{TestBroker, TestDatabase, eventually};
 
+pub(crate) use catalog::Catalog;
 pub(crate) use catalog::product;
-pub(crate) use catalog::{Catalog, Heard};
 pub(crate) use orders::{Person, id_of, order_for, path_of, problem, uuid, whats};
 
 /// How long anything may take that goes by way of the broker, on a busy machine.

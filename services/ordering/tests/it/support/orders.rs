@@ -148,7 +148,21 @@ impl Shop {
         .await
     }
 
-    /// How many messages ordering could not handle.
+    /// Waits until a handler has had so many messages, in whichever order they were taken.
+    pub(crate) async fn has_handled(&self, handler: &str, messages: i64) {
+        let what = format!("{handler} has had {messages} messages");
+        eventually(&what, SOON, async || {
+            let taken: i64 = sqlx::query_scalar("select count(*) from inbox where handler = $1")
+                .bind(handler)
+                .fetch_one(&self.pool)
+                .await
+                .unwrap();
+            (taken == messages).then_some(())
+        })
+        .await;
+    }
+
+    /// Name and reason of each message that ordering could not handle.
     pub(crate) async fn dead_letters(&self) -> Vec<(String, String)> {
         sqlx::query_as("select name, reasons[1] from dead_letters")
             .fetch_all(&self.pool)
