@@ -58,7 +58,8 @@ fn serve<S: Service>(matches: &ArgMatches) -> Result<Action<S>, clap::Error> {
 }
 
 pub(crate) fn command<S: Service>() -> Command {
-    let migrate = Command::new("migrate")
+    // What describes a command comes last: adding arguments brings the description of their struct.
+    let migrate = MigrateConfig::augment_args(Command::new("migrate"))
         .about("Brings the schema up to date, waiting for the database up to 120 s, and ends");
     let healthcheck = Command::new("healthcheck")
         .about("Asks the running service whether it is ready; exit status 0 or 1")
@@ -69,15 +70,16 @@ pub(crate) fn command<S: Service>() -> Command {
                 .help("Address and port of the API")
                 .value_parser(clap::value_parser!(SocketAddr)),
         ));
-    let serve = Command::new("serve").about("Runs the service; what happens without a command");
+    let serve = with_serve_variables::<S>(Command::new("serve"))
+        .about("Runs the service; what happens without a command");
     // Without a command the service runs, so the variables of `serve` are known on both levels.
     with_serve_variables::<S>(Command::new(S::NAME))
         .about(S::ABOUT)
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_negates_reqs(true)
         .args_conflicts_with_subcommands(true)
-        .subcommand(with_serve_variables::<S>(serve))
-        .subcommand(MigrateConfig::augment_args(migrate))
+        .subcommand(serve)
+        .subcommand(migrate)
         .subcommand(healthcheck)
         .subcommand(Command::new("openapi").about("Prints the OpenAPI document"))
 }
