@@ -59,7 +59,7 @@ pub use {
     builder::EventBusBuilder,
     bus::{BusHealth, EventBus, PublishNowError},
     handler::{BatchHandler, Handler, HandlerError},
-    migrate::migrate,
+    migrate::{migrate, migrator},
     received::Received,
     registry::DuplicateHandler,
     repository::{EntityStore, Repository, RepositoryError},

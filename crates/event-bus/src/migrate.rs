@@ -5,6 +5,11 @@ use sqlx::migrate::{MigrateError, Migrator};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
+/// The migrations of the bus's tables, for programs that look whether a schema is current.
+pub fn migrator() -> &'static Migrator {
+    &MIGRATOR
+}
+
 /// Creates or updates the bus's tables in the schema the pool connects to.
 ///
 /// They have their own table of applied migrations, `_event_bus_migrations`, so that they don't

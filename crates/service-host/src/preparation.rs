@@ -38,14 +38,16 @@ async fn attempt<S: Service>(app: &App<S>, readiness: &Readiness) -> anyhow::Res
         .await
         .context("the database can't be reached")?;
     readiness.set(Progress::WaitingForMigration);
-    let is_current = database::is_current(&app.pool, S::migrator())
-        .await
-        .context("the state of the schema can't be read")?;
-    anyhow::ensure!(
-        is_current,
-        "the schema is not current; run `{} migrate`",
-        S::NAME
-    );
+    for migrator in [event_bus::migrator(), S::migrator()] {
+        let is_current = database::is_current(&app.pool, migrator)
+            .await
+            .context("the state of the schema can't be read")?;
+        anyhow::ensure!(
+            is_current,
+            "the schema is not current; run `{} migrate`",
+            S::NAME
+        );
+    }
     readiness.set(Progress::Preparing);
     S::prepare(app)
         .await
