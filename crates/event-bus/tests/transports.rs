@@ -1,5 +1,4 @@
-//! One conformance suite for all transports. Where a transport says it can't do something, the
-//! suite asks nothing of it.
+//! One conformance suite for all transports.
 #![expect(
     clippy::expect_used,
     reason = "what fails in a test has to fail the test"
@@ -193,6 +192,28 @@ async fn nobody_bound_is_told_for_a_mandatory_message_only(ground: Ground) {
     assert_eq!(settlements, [Settlement::Confirmed, Settlement::Unroutable]);
 }
 
+async fn returns_are_told_for_the_messages_they_are_of(ground: Ground) {
+    let transport = ground.participant();
+    let _subscription = join(&transport, group("stock", &["a.b"])).await;
+    let alternately = |n: u32| Envelope {
+        mandatory: true,
+        ..envelope(if n % 2 == 0 { "a.b" } else { "no.body" }, n)
+    };
+    let mut settling = Vec::new();
+    for start in [0, 250, 500, 750] {
+        let batch = (start..start + 250).map(alternately).collect();
+        settling.push(transport.publish(batch).await);
+    }
+    let mut settlements = Vec::new();
+    for batch in settling {
+        settlements.extend(timeout(BOUND, batch).await.expect("it is settled"));
+    }
+    let expected = [Settlement::Confirmed, Settlement::Unroutable];
+    for (n, settlement) in settlements.iter().enumerate() {
+        assert_eq!(*settlement, expected[n % 2], "of message {n}");
+    }
+}
+
 async fn patterns_bind_many_names(ground: Ground) {
     let transport = ground.participant();
     let mut subscription = join(&transport, group("audit", &["identity.#", "a.*.c"])).await;
@@ -332,6 +353,7 @@ conformance! {
     every_group_gets_a_message_and_its_members_share_it,
     one_publishers_messages_keep_their_order,
     nobody_bound_is_told_for_a_mandatory_message_only,
+    returns_are_told_for_the_messages_they_are_of,
     patterns_bind_many_names,
     a_command_reaches_the_group_bound_for_its_name,
     what_was_not_acknowledged_comes_again_when_the_member_leaves,

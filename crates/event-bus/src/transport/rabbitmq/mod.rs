@@ -3,6 +3,7 @@
 //! Publishing and consuming have a connection each, since a broker that holds back publishers
 //! does so by connection, and consumers should go on then.
 
+mod confirms;
 mod connection;
 mod consumer;
 mod publisher;

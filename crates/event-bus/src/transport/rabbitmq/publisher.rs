@@ -3,9 +3,10 @@
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all, maybe_done};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{Channel, Confirmation, PublisherConfirm};
+use lapin::{Channel, PublisherConfirm};
 use tokio::sync::Mutex;
 
+use super::confirms::Confirms;
 use super::connection::Supervised;
 use super::{topology, wire};
 use crate::envelope::Envelope;
@@ -15,7 +16,13 @@ use crate::transport::Settlement;
 #[derive(Debug)]
 pub(super) struct Publisher {
     connection: Supervised,
-    channel: Mutex<Option<Channel>>,
+    channel: Mutex<Option<Open>>,
+}
+
+#[derive(Debug, Clone)]
+struct Open {
+    channel: Channel,
+    confirms: Confirms,
 }
 
 impl Publisher {
@@ -47,35 +54,49 @@ impl Publisher {
         };
         let mut sending: Vec<_> = messages
             .iter()
-            .map(|envelope| Box::pin(maybe_done(send(&open, envelope))))
+            .map(|envelope| Box::pin(maybe_done(send(&open.channel, envelope))))
             .collect();
         // A publish queues its frames when it is polled first: polling in order keeps the order.
         for publish in &mut sending {
             let _ = futures::poll!(publish.as_mut());
         }
         join_all(sending.iter_mut().map(|publish| publish.as_mut())).await;
-        let confirms: Vec<_> = sending
+        let sent = sending
             .iter_mut()
-            .filter_map(|publish| publish.as_mut().take_output())
-            .collect();
-        join_all(confirms.into_iter().map(settle)).boxed()
+            .filter_map(|publish| publish.as_mut().take_output());
+        open.confirms.settle(
+            messages
+                .iter()
+                .map(|envelope| envelope.id)
+                .zip(sent)
+                .collect(),
+        )
     }
 
     /// The channel at hand, or a new one.
-    async fn open(&self, channel: &mut Option<Channel>) -> Result<Channel, String> {
-        if let Some(open) = channel.as_ref().filter(|open| open.status().connected()) {
-            return Ok(open.clone());
+    ///
+    /// Of a channel that is lost this tells once, before there is a new one: what was given to it
+    /// has to come first again, and not what comes next.
+    async fn open(&self, current: &mut Option<Open>) -> Result<Open, String> {
+        match current.take() {
+            Some(open) if open.channel.status().connected() => {
+                return Ok(current.insert(open).clone());
+            }
+            Some(_) => return Err("the connection was lost".to_owned()),
+            None => {}
         }
         let connection = self.connection.get().await.ok_or("the bus is closed")?;
-        let open = async {
-            let open = connection.create_channel().await?;
-            open.confirm_select(ConfirmSelectOptions::default()).await?;
-            topology::declare_exchanges(&open).await?;
-            Ok::<_, lapin::Error>(open)
+        let channel = async {
+            let channel = connection.create_channel().await?;
+            channel
+                .confirm_select(ConfirmSelectOptions::default())
+                .await?;
+            topology::declare_exchanges(&channel).await?;
+            Ok::<_, lapin::Error>(channel)
         };
-        let open = open.await.map_err(|error| error.to_string())?;
-        *channel = Some(open.clone());
-        Ok(open)
+        let channel = channel.await.map_err(|error| error.to_string())?;
+        let confirms = Confirms::start();
+        Ok(current.insert(Open { channel, confirms }).clone())
     }
 }
 
@@ -93,21 +114,6 @@ async fn send(channel: &Channel, envelope: &Envelope) -> lapin::Result<Publisher
             wire::properties(envelope),
         )
         .await
-}
-
-async fn settle(sent: lapin::Result<PublisherConfirm>) -> Settlement {
-    let confirmation = match sent {
-        Ok(confirm) => confirm.await,
-        Err(error) => Err(error),
-    };
-    match confirmation {
-        // An unroutable message is confirmed as well, after it was returned.
-        Ok(Confirmation::Ack(Some(_))) => Settlement::Unroutable,
-        Ok(Confirmation::Ack(None)) => Settlement::Confirmed,
-        Ok(Confirmation::Nack(_)) => Settlement::Failed("refused by the broker".to_owned()),
-        Ok(Confirmation::NotRequested) => Settlement::Failed("not in confirm mode".to_owned()),
-        Err(error) => Settlement::Failed(error.to_string()),
-    }
 }
 
 fn failed(count: usize, reason: &str) -> BoxFuture<'static, Vec<Settlement>> {
