@@ -43,6 +43,7 @@ create table inbox (
 
 -- Ids of other making (a publisher that is not this bus) and of times without a partition.
 create table inbox_default partition of inbox default;
+create index inbox_default_received on inbox_default (received_at);
 
 -- The smallest UUIDv7 of a day (UTC): its first 48 bits are milliseconds since 1970.
 create function inbox_day_start(day date) returns uuid
@@ -52,9 +53,12 @@ $$;
 
 -- Makes the partitions of today and the next two days, and drops what is older than `retention`.
 -- Called every hour by each instance; one of them does the work.
+--
+-- It waits no longer than two seconds for its locks: whoever takes a message then waits behind it.
 create function inbox_keep(retention interval) returns void
-language plpgsql as $$
+language plpgsql set lock_timeout = '2s' as $$
 declare
+    is_used boolean;
     today constant date := (now() at time zone 'utc')::date;
     day date;
     partition text;
@@ -79,6 +83,10 @@ begin
         where inhparent = 'inbox'::regclass and child.relname ~ '^inbox_[0-9]{8}$'
           and to_date(right(child.relname, 8), 'YYYYMMDD') < (now() at time zone 'utc' - retention)::date
     loop
+        -- A message may be taken long after its id was made: when it was scheduled, or waited.
+        execute format('select exists (select from %I where received_at >= $1)', partition)
+        into is_used using now() - retention;
+        continue when is_used;
         execute format('drop table %I', partition);
     end loop;
     delete from inbox_default where received_at < now() - retention;
@@ -123,4 +131,5 @@ create table dead_letters (
     dead_at timestamptz not null default now()
 );
 create index dead_letters_dead_at on dead_letters (dead_at);
-create unique index dead_letters_once on dead_letters (message_id, handler);
+create unique index dead_letters_once on dead_letters (message_id, handler) nulls not distinct
+where message_id is not null;

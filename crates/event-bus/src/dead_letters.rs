@@ -43,6 +43,26 @@ impl Reason {
     }
 }
 
+/// The longest part of an error that is kept, in characters.
+const LONGEST_REASON: usize = 1000;
+
+/// Errors as PostgreSQL takes them: they may quote what came over the wire, and `text` has no NUL.
+pub(crate) fn storable(reasons: &[String]) -> Vec<String> {
+    let clean = |reason: &String| {
+        let characters = reason.chars().take(LONGEST_REASON);
+        characters
+            .map(|c| {
+                if c == '\0' {
+                    char::REPLACEMENT_CHARACTER
+                } else {
+                    c
+                }
+            })
+            .collect()
+    };
+    reasons.iter().map(clean).collect()
+}
+
 /// A message that could not be handled.
 #[derive(Debug)]
 pub(crate) struct DeadLetter<'a> {
@@ -67,13 +87,13 @@ pub(crate) async fn insert(
         "insert into dead_letters
              (id, message_id, handler, name, reason, reasons, attributes, body, attempts, first_failed_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-         on conflict (message_id, handler) do nothing",
+         on conflict (message_id, handler) where message_id is not null do nothing",
         Uuid::now_v7(),
         letter.envelope.map(|envelope| envelope.id),
         letter.handler,
         letter.envelope.map(|envelope| envelope.name.as_str()),
         letter.reason.as_str(),
-        letter.reasons,
+        &storable(letter.reasons),
         letter.envelope.map(Json) as _,
         letter.body,
         i32::try_from(letter.attempts).unwrap_or(i32::MAX),

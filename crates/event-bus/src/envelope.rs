@@ -16,6 +16,12 @@ use crate::message::{Kind, Message};
 /// The largest body that is published or taken, in bytes: 1 MiB.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
+/// The longest partition key, in bytes.
+pub const MAX_KEY_BYTES: usize = 1024;
+
+/// The longest name of a message, in bytes: what AMQP has for a routing key.
+const MAX_NAME_BYTES: usize = 255;
+
 /// A message on its way, with its body still encoded.
 ///
 /// Its serde form is the attributes alone, under their CloudEvents names, as the outbox keeps them.
@@ -104,6 +110,16 @@ pub enum PublishError {
         #[source]
         source: serde_json::Error,
     },
+    /// The partition key is longer than [`MAX_KEY_BYTES`].
+    #[error(
+        "`{name}` has a partition key of {bytes} bytes, more than the {MAX_KEY_BYTES} that travel"
+    )]
+    KeyTooLong {
+        /// The message's name.
+        name: &'static str,
+        /// The length of the key.
+        bytes: usize,
+    },
     /// The body is larger than [`MAX_BODY_BYTES`].
     #[error("`{name}` is {bytes} bytes as JSON, more than the {MAX_BODY_BYTES} that travel")]
     TooLarge {
@@ -140,6 +156,13 @@ impl Envelope {
     ) -> Result<Self, PublishError> {
         use crate::message::MessageKind as _;
 
+        const {
+            assert!(
+                M::NAME.len() <= MAX_NAME_BYTES,
+                "the message's name is too long"
+            );
+        };
+
         let body = serde_json::to_vec(message).map_err(|source| PublishError::Encode {
             name: M::NAME,
             source,
@@ -150,6 +173,16 @@ impl Envelope {
                 bytes: body.len(),
             });
         }
+        let partition_key = message.partition_key();
+        if let Some(key) = partition_key
+            .as_ref()
+            .filter(|key| key.len() > MAX_KEY_BYTES)
+        {
+            return Err(PublishError::KeyTooLong {
+                name: M::NAME,
+                bytes: key.len(),
+            });
+        }
         Ok(Self {
             id: Uuid::now_v7(),
             name: M::NAME.to_owned(),
@@ -157,7 +190,7 @@ impl Envelope {
             kind: M::Kind::KIND,
             source: source.to_owned(),
             time: Timestamp::now(),
-            partition_key: message.partition_key(),
+            partition_key,
             correlation_id: lineage.correlation_id,
             causation_id: lineage.causation_id,
             trace: lineage.trace,

@@ -51,7 +51,7 @@ mod unit_of_work;
 mod wake;
 
 pub use entity::{EntityCreatedEto, EntityDeletedEto, EntityEto, EntityUpdatedEto};
-pub use envelope::{Envelope, Lineage, MAX_BODY_BYTES, PublishError, TraceContext};
+pub use envelope::{Envelope, Lineage, MAX_BODY_BYTES, MAX_KEY_BYTES, PublishError, TraceContext};
 pub use message::{Command, Event, Kind, Message, MessageKind};
 
 #[cfg(feature = "postgres")]

@@ -23,15 +23,14 @@ pub(crate) fn is(error: &Error) -> bool {
     }
 }
 
-/// The outage behind a handler's error, or the error back if it is the handler's own.
-pub(crate) fn take(error: HandlerError) -> Result<Error, HandlerError> {
-    let HandlerError { verdict, source } = error;
-    match source.downcast::<Error>() {
-        Ok(error) if is(&error) => Ok(*error),
-        Ok(error) => Err(HandlerError {
-            verdict,
-            source: error,
-        }),
-        Err(source) => Err(HandlerError { verdict, source }),
+/// Whether an outage, of whichever database, is among the causes of a handler's error.
+pub(crate) fn is_behind(error: &HandlerError) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error.source.as_ref());
+    while let Some(error) = cause {
+        if error.downcast_ref::<Error>().is_some_and(is) {
+            return true;
+        }
+        cause = error.source();
     }
+    false
 }

@@ -119,16 +119,24 @@ pub(crate) async fn set_aside(
     Ok(())
 }
 
-/// Moves messages whose time has come to the end of the outbox, and says when the next one is due.
+/// Moves messages whose time has come to the end of the outbox, no more than so many at once, and
+/// says when the next one is due.
 pub(crate) async fn release_due(
     connection: &mut PgConnection,
+    limit: i64,
 ) -> Result<Option<Timestamp>, sqlx::Error> {
     sqlx::query!(
         "with due as (
-             delete from outbox_scheduled where due_at <= clock_timestamp() returning *
+             delete from outbox_scheduled
+             where message_id in (
+                 select message_id from outbox_scheduled
+                 where due_at <= clock_timestamp() order by due_at limit $1
+             )
+             returning *
          )
          insert into outbox (attributes, body, returned, created_at)
          select attributes, body, returned, created_at from due order by due_at, message_id",
+        limit,
     )
     .execute(&mut *connection)
     .await?;

@@ -208,6 +208,14 @@ impl Registry {
             .find(|entry| entry.name == handler)
     }
 
+    /// The names of all handlers.
+    pub(crate) fn handler_names(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.by_message.values().flatten().map(|h| h.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        names.into_iter().map(str::to_owned).collect()
+    }
+
     /// What the service's queue must receive.
     pub(crate) fn bindings(&self) -> Vec<Binding> {
         let mut bindings: Vec<_> = self

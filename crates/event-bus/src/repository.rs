@@ -113,9 +113,9 @@ impl<S> fmt::Debug for Repository<S> {
 #[non_exhaustive]
 pub enum RepositoryError {
     /// The database refused.
-    #[error(transparent)]
+    #[error("the entity could not be written")]
     Database(#[from] sqlx::Error),
     /// The event could not be encoded.
-    #[error(transparent)]
+    #[error("the entity's event could not be published")]
     Publish(#[from] PublishError),
 }

@@ -10,6 +10,7 @@ use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use crate::dead_letters::storable;
 use crate::envelope::Envelope;
 
 /// A message that a handler has failed at.
@@ -41,7 +42,7 @@ pub(crate) async fn store(
         retry.envelope.body.as_ref(),
         i32::try_from(retry.attempts).unwrap_or(i32::MAX),
         next_at.to_sqlx() as _,
-        reasons,
+        &storable(reasons),
         retry.first_failed_at.to_sqlx() as _,
     )
     .execute(connection)
@@ -51,16 +52,20 @@ pub(crate) async fn store(
 
 /// Takes a message whose time has come, and keeps it from other instances until the transaction
 /// ends.
+///
+/// Only for handlers that are known here: another version of the service may know the others.
 pub(crate) async fn take_due(
     connection: &mut PgConnection,
+    handlers: &[String],
 ) -> Result<Option<StoredRetry>, sqlx::Error> {
     let row = sqlx::query!(
         r#"select handler, attributes as "attributes: Json<Envelope>", body, attempts, first_failed_at
            from inbox_retries
-           where next_at <= clock_timestamp()
+           where next_at <= clock_timestamp() and handler = any($1)
            order by next_at
            limit 1
            for update skip locked"#,
+        handlers,
     )
     .fetch_optional(connection)
     .await?;
@@ -91,13 +96,30 @@ pub(crate) async fn remove(
     Ok(())
 }
 
-/// How long it is until the next attempt is due, if any is stored.
+/// Takes a message again, after a transaction with it has failed. Returns whether it still waits.
+pub(crate) async fn lock(
+    connection: &mut PgConnection,
+    message_id: Uuid,
+    handler: &str,
+) -> Result<bool, sqlx::Error> {
+    let row = sqlx::query!(
+        "select attempts from inbox_retries where message_id = $1 and handler = $2 for update",
+        message_id,
+        handler,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.is_some())
+}
+
+/// How long it is until the next message becomes due, if any will. Those that are due already are
+/// in somebody's hands.
 pub(crate) async fn until_next(pool: &PgPool) -> Result<Option<Duration>, sqlx::Error> {
-    let next = sqlx::query_scalar!("select min(next_at) from inbox_retries")
-        .fetch_one(pool)
-        .await?;
-    Ok(next.map(|next| {
-        let wait = next.to_jiff().duration_since(Timestamp::now());
-        Duration::try_from(wait).unwrap_or(Duration::ZERO)
-    }))
+    let milliseconds = sqlx::query_scalar!(
+        "select (extract(epoch from min(next_at) - clock_timestamp()) * 1000)::bigint
+         from inbox_retries where next_at > clock_timestamp()"
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(milliseconds.map(|wait| Duration::from_millis(wait.max(0).unsigned_abs())))
 }

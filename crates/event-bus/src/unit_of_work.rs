@@ -46,13 +46,6 @@ struct Pending {
     later: Vec<(Timestamp, Envelope)>,
 }
 
-/// How many messages there were when a savepoint was made.
-#[derive(Debug)]
-pub(crate) struct Savepoint {
-    now: usize,
-    later: usize,
-}
-
 impl UnitOfWork {
     pub(crate) async fn begin(
         pool: &PgPool,
@@ -134,6 +127,13 @@ impl UnitOfWork {
     /// commit took place.
     pub async fn commit(mut self) -> Result<(), sqlx::Error> {
         let Pending { now, later } = &self.pending;
+        if now.is_empty() && later.is_empty() {
+            // Of a transaction in which a statement failed, and the error was swallowed,
+            // PostgreSQL makes a rollback, and reports the commit as done. Any statement tells.
+            sqlx::query("select 1")
+                .execute(&mut *self.transaction)
+                .await?;
+        }
         outbox::insert(&mut self.transaction, now).await?;
         outbox::insert_scheduled(&mut self.transaction, later).await?;
         let has_messages = !now.is_empty();
@@ -155,30 +155,6 @@ impl UnitOfWork {
     /// If the connection is lost, which rolls back as well.
     pub async fn rollback(self) -> Result<(), sqlx::Error> {
         self.transaction.rollback().await
-    }
-
-    /// Marks a point to come back to with [`rollback_to_savepoint`](Self::rollback_to_savepoint).
-    pub(crate) async fn savepoint(&mut self) -> Result<Savepoint, sqlx::Error> {
-        sqlx::query("savepoint handler")
-            .execute(&mut *self.transaction)
-            .await?;
-        Ok(Savepoint {
-            now: self.pending.now.len(),
-            later: self.pending.later.len(),
-        })
-    }
-
-    /// Takes back what was done and published since.
-    pub(crate) async fn rollback_to_savepoint(
-        &mut self,
-        savepoint: Savepoint,
-    ) -> Result<(), sqlx::Error> {
-        self.pending.now.truncate(savepoint.now);
-        self.pending.later.truncate(savepoint.later);
-        sqlx::query("rollback to savepoint handler")
-            .execute(&mut *self.transaction)
-            .await?;
-        Ok(())
     }
 
     fn seal<M: Message>(&self, message: &M) -> Result<Envelope, PublishError> {

@@ -197,7 +197,14 @@ async fn returns_are_told_for_the_messages_they_are_of(ground: Ground) {
     let _subscription = join(&transport, group("stock", &["a.b"])).await;
     let alternately = |n: u32| Envelope {
         mandatory: true,
-        ..envelope(if n % 2 == 0 { "a.b" } else { "no.body" }, n)
+        ..envelope(
+            if n.is_multiple_of(2) {
+                "a.b"
+            } else {
+                "no.body"
+            },
+            n,
+        )
     };
     let mut settling = Vec::new();
     for start in [0, 250, 500, 750] {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Dispatcher, Unsettled, span};
 use crate::dead_letters::{self, DeadLetter, Reason};
 use crate::envelope::Envelope;
-use crate::handler::Verdict;
+use crate::handler::{HandlerError, Verdict};
 use crate::registry::{HandlerEntry, HandlerFailure, Task};
 use crate::retries::{self, StoredRetry};
 use crate::retry_policy::jitter;
@@ -91,13 +91,22 @@ impl Dispatcher {
         }
         let _timer = span::HandlingTimer::start(handler.name);
         let run = tracing::Instrument::instrument(handler.run(tasks, work), span);
-        run.await.map_err(|failure| match failure {
-            HandlerFailure::Handler(error) => match outage::take(error) {
-                Ok(outage) => Unsettled::Outage(outage),
-                Err(error) => Unsettled::Failed(HandlerFailure::Handler(error)),
-            },
-            unreadable @ HandlerFailure::Unreadable { .. } => Unsettled::Failed(unreadable),
-        })
+        match run.await {
+            Ok(()) => Ok(()),
+            Err(HandlerFailure::Handler(error)) => Err(self.blame(error).await),
+            Err(unreadable) => Err(Unsettled::Failed(unreadable)),
+        }
+    }
+
+    /// Whether a handler's error is an outage of this database, or the handler's own: it may have
+    /// asked another one, or another service.
+    async fn blame(&self, error: HandlerError) -> Unsettled {
+        if outage::is_behind(&error)
+            && let Err(outage) = sqlx::query("select 1").execute(&self.pool).await
+        {
+            return Unsettled::Outage(outage);
+        }
+        Unsettled::Failed(HandlerFailure::Handler(error))
     }
 
     /// Stores a message after a failed attempt: for a later one, or among the dead letters.

@@ -22,13 +22,14 @@ pub(super) struct Arrival {
 #[derive(Debug)]
 pub(super) struct Unreadable {
     envelope: Option<Arc<Envelope>>,
-    body: bytes::Bytes,
+    pub(super) body: bytes::Bytes,
     reason: Reason,
     detail: String,
     pub(super) receipt: Receipt,
 }
 
-/// Parts what handlers can be given from what they can't.
+/// Parts what handlers can be given from what they can't. What comes again anyway, because its
+/// channel is gone, is left out.
 pub(super) fn sort_out(
     arrived: Vec<Delivery>,
     registry: &Registry,
@@ -36,6 +37,9 @@ pub(super) fn sort_out(
     let (mut messages, mut unreadable) = (Vec::with_capacity(arrived.len()), Vec::new());
     for delivery in arrived {
         let receipt = delivery.receipt;
+        if !receipt.is_open() {
+            continue;
+        }
         match delivery.content {
             Err(malformed) => unreadable.push(Unreadable {
                 envelope: None,
@@ -137,6 +141,21 @@ impl Dispatcher {
             handler: None,
             reason: letter.reason,
             reasons: std::slice::from_ref(&letter.detail),
+            attempts: 0,
+            first_failed_at: Timestamp::now(),
+        };
+        dead_letters::insert(&mut connection, &letter).await
+    }
+
+    /// Stores the bytes of a message of which the database refuses everything else.
+    pub(super) async fn bury_body(&self, body: &[u8]) -> Result<(), sqlx::Error> {
+        let mut connection = self.pool.acquire().await?;
+        let letter = DeadLetter {
+            envelope: None,
+            body,
+            handler: None,
+            reason: Reason::Malformed,
+            reasons: &["the database refuses to store the message's attributes".to_owned()],
             attempts: 0,
             first_failed_at: Timestamp::now(),
         };

@@ -20,6 +20,7 @@ use sqlx::PgPool;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::outage;
 use crate::registry::{HandlerFailure, Registry};
 use crate::settings::BusSettings;
 use crate::transport::{Delivery, Receipt, Subscription};
@@ -31,6 +32,8 @@ pub(crate) use self::retrier::run as run_retrier;
 /// While the database is away: from the first try to the longest pause.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How often the database may refuse to store what became of a message.
+const MOST_REFUSALS: u32 = 5;
 
 /// What handling messages works with.
 #[derive(Debug)]
@@ -87,10 +90,8 @@ impl Dispatcher {
     async fn settle(&self, arrived: Vec<Delivery>, shutdown: &CancellationToken) {
         let (messages, unreadable) = batch::sort_out(arrived, &self.registry);
         for letter in unreadable {
-            let buried = self
-                .insist(shutdown, || self.bury_unreadable(&letter))
-                .await;
-            if buried {
+            let bury = || self.bury_unreadable(&letter);
+            if self.insist(shutdown, &letter.body, bury).await {
                 Receipt::acknowledge(&[letter.receipt]).await;
             }
         }
@@ -109,10 +110,8 @@ impl Dispatcher {
                     "handling messages one by one after the batch failed"
                 );
                 for message in messages {
-                    let settled = self
-                        .insist(shutdown, || self.handle_alone(&message.envelope))
-                        .await;
-                    if settled {
+                    let handle = || self.handle_alone(&message.envelope);
+                    if self.insist(shutdown, &message.envelope.body, handle).await {
                         Receipt::acknowledge(&[message.receipt]).await;
                     }
                 }
@@ -121,25 +120,38 @@ impl Dispatcher {
     }
 
     /// Tries until the database lets it happen. Returns whether it did before the shutdown.
-    async fn insist<F>(&self, shutdown: &CancellationToken, attempt: impl Fn() -> F) -> bool
+    ///
+    /// A database that is there and refuses, again and again, must not block what is behind: then
+    /// the body alone goes to the dead letters.
+    async fn insist<F>(
+        &self,
+        shutdown: &CancellationToken,
+        body: &[u8],
+        attempt: impl Fn() -> F,
+    ) -> bool
     where
         F: Future<Output = Result<(), sqlx::Error>>,
     {
         let mut pause = FIRST_PAUSE;
+        let mut refusals = 0;
         loop {
-            match attempt().await {
-                Ok(()) => return true,
-                Err(error) => {
-                    if pause == FIRST_PAUSE {
-                        tracing::warn!(%error, "messages wait for the database");
-                    }
-                    let wait = tokio::time::sleep(pause);
-                    if shutdown.run_until_cancelled(wait).await.is_none() {
-                        return false;
-                    }
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+            let Err(error) = attempt().await else {
+                return true;
+            };
+            if pause == FIRST_PAUSE {
+                tracing::warn!(%error, "messages wait for the database");
+            }
+            if !outage::is(&error) {
+                refusals += 1;
+                if refusals >= MOST_REFUSALS && self.bury_body(body).await.is_ok() {
+                    return true;
                 }
             }
+            let wait = tokio::time::sleep(pause);
+            if shutdown.run_until_cancelled(wait).await.is_none() {
+                return false;
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 

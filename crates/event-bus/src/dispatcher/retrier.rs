@@ -11,15 +11,17 @@ use crate::registry::{HandlerFailure, Task};
 use crate::retries::{self, StoredRetry};
 use crate::unit_of_work::UnitOfWork;
 
+/// Between two looks at the table, so that a time that is almost there is no busy loop.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+
 /// Works through what is due until shut down.
 pub(crate) async fn run(dispatcher: Arc<Dispatcher>, shutdown: CancellationToken) {
     while !shutdown.is_cancelled() {
         let pause = match dispatcher.retry_one().await {
             Ok(true) => continue,
             Ok(false) => dispatcher.pause_before_next().await,
-            // The dispatcher says that the database is away; this only waits for it.
             Err(error) => {
-                tracing::debug!(?error, "retries wait for the database");
+                tracing::warn!(%error, "retries wait for the database");
                 dispatcher.settings.poll_interval
             }
         };
@@ -33,50 +35,54 @@ pub(crate) async fn run(dispatcher: Arc<Dispatcher>, shutdown: CancellationToken
 
 impl Dispatcher {
     /// Makes the next attempt that is due. Returns whether there was one.
-    async fn retry_one(&self) -> Result<bool, Unsettled> {
+    async fn retry_one(&self) -> Result<bool, sqlx::Error> {
         let mut work = self.begin().await?;
-        let Some(mut retry) = retries::take_due(&mut work).await? else {
+        let handlers = self.registry.handler_names();
+        let Some(mut retry) = retries::take_due(&mut work, &handlers).await? else {
             return Ok(false);
         };
         retry.attempts += 1;
-        match self.retry_within(&mut work, &retry).await {
-            Ok(()) => retries::remove(&mut work, retry.envelope.id, &retry.handler).await?,
-            Err(Unsettled::Failed(failure)) => self.put_off(&mut work, &retry, &failure).await?,
-            Err(outage @ Unsettled::Outage(_)) => return Err(outage),
+        match self.retry_within(work, &retry).await {
+            Ok(()) => Ok(true),
+            Err(Unsettled::Outage(error)) => Err(error),
+            Err(Unsettled::Failed(failure)) => {
+                let mut work = self.begin().await?;
+                if retries::lock(&mut work, retry.envelope.id, &retry.handler).await? {
+                    self.put_off(&mut work, &retry, &failure).await?;
+                }
+                work.commit().await?;
+                Ok(true)
+            }
         }
-        work.commit().await?;
-        Ok(true)
     }
 
-    /// Runs the handler so that its failure leaves the unit of work as it was.
+    /// Runs the handler and forgets the retry, in the unit of work that holds it.
     async fn retry_within(
         &self,
-        work: &mut UnitOfWork,
+        mut work: UnitOfWork,
         retry: &StoredRetry,
     ) -> Result<(), Unsettled> {
         let name = &retry.envelope.name;
         let Some(handler) = self.registry.handler(name, &retry.handler) else {
             return Err(Unsettled::Failed(HandlerFailure::Unreadable {
                 reason: Reason::UnknownMessage,
-                detail: format!("`{name}` has no handler `{}` any more", retry.handler),
+                detail: format!("`{}` does not handle `{name}` any more", retry.handler),
             }));
         };
         let task = Task {
             envelope: retry.envelope.clone(),
             attempt: retry.attempts,
         };
-        let savepoint = work.savepoint().await?;
-        let ran = self.run_handler(handler, &[task], work).await;
-        if matches!(ran, Err(Unsettled::Failed(_))) {
-            work.rollback_to_savepoint(savepoint).await?;
-        }
-        ran
+        self.run_handler(handler, &[task], &mut work).await?;
+        let removed = retries::remove(&mut work, retry.envelope.id, &retry.handler).await;
+        removed.map_err(Unsettled::from_commit)?;
+        work.commit().await.map_err(Unsettled::from_commit)
     }
 
     async fn pause_before_next(&self) -> Duration {
         let poll_interval = self.settings.poll_interval;
         match retries::until_next(&self.pool).await {
-            Ok(Some(until)) => until.min(poll_interval),
+            Ok(Some(until)) => until.clamp(SHORTEST_PAUSE, poll_interval),
             Ok(None) | Err(_) => poll_interval,
         }
     }

@@ -21,13 +21,16 @@ const REREAD_INTERVAL: Duration = Duration::from_millis(100);
 /// After the transport failed to publish: before it is given the messages again.
 const PUBLISH_RETRY: Duration = Duration::from_millis(250);
 
+/// Between two looks at what is due, so that many due messages leave room for new ones.
+const SHORTEST_TICK: Duration = Duration::from_millis(10);
+
 /// Rows that were handed to the transport together.
 type Chunk = Vec<(i64, Settlement)>;
 
 pub(super) struct Leader<'a> {
     relay: &'a Relay,
-    /// Holds the lock. Everything is done on it, so that a leader that has lost the lock can do
-    /// nothing any more.
+    /// Holds the lock. Rows are read and deleted on it alone, so that a leader that has lost the
+    /// lock deletes nothing. It may publish once more what it has read: that is delivered twice.
     connection: PgConnection,
     chunks: FuturesUnordered<BoxFuture<'static, Chunk>>,
     in_flight: HashSet<i64>,
@@ -167,7 +170,7 @@ impl<'a> Leader<'a> {
                 messages = unroutable.len(),
                 "nobody is bound for these messages yet; they are kept and tried again"
             );
-            self.tick_at = Instant::now();
+            self.tick_at = self.tick_at.min(Instant::now() + SHORTEST_TICK);
         }
         if let Some((messages, reason)) = failed {
             count("failed", messages);
@@ -192,13 +195,15 @@ impl<'a> Leader<'a> {
 
     /// Releases what is due and sets the next time to look.
     async fn tick(&mut self) -> Result<(), sqlx::Error> {
-        let next_due = outbox::release_due(&mut self.connection).await?;
+        let limit = i64::try_from(self.relay.settings.relay_batch).unwrap_or(i64::MAX);
+        let next_due = outbox::release_due(&mut self.connection, limit).await?;
         let poll_interval = self.relay.settings.poll_interval;
         let until_due = next_due.map(|due| {
             let wait = due.duration_since(Timestamp::now());
             Duration::try_from(wait).unwrap_or(Duration::ZERO)
         });
-        self.tick_at = Instant::now() + until_due.unwrap_or(poll_interval).min(poll_interval);
+        let wait = until_due.unwrap_or(poll_interval);
+        self.tick_at = Instant::now() + wait.min(poll_interval).max(SHORTEST_TICK);
         self.more = true;
         Ok(())
     }

@@ -144,12 +144,23 @@ pub trait Acknowledge: Send + Sync + fmt::Debug {
     /// The effects of these deliveries are committed. If they can't be acknowledged any more,
     /// because their channel is gone, they are delivered again.
     async fn acknowledge(&self, tags: &[u64]);
+
+    /// Whether it still can acknowledge.
+    fn is_open(&self) -> bool {
+        true
+    }
 }
 
 impl Receipt {
     /// A receipt for the delivery that `channel` knows as `tag`.
     pub fn new(tag: u64, channel: Arc<dyn Acknowledge>) -> Self {
         Self { tag, channel }
+    }
+
+    /// Whether the delivery can still be answered for. If not, it comes again, and need not be
+    /// handled now.
+    pub fn is_open(&self) -> bool {
+        self.channel.is_open()
     }
 
     /// Acknowledges deliveries whose effects are committed.

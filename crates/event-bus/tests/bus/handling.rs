@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use event_bus::{
-    BatchHandler, DuplicateHandler, Envelope, HandlerError, Lineage, Received, TraceContext,
-    UnitOfWork,
+    BatchHandler, DuplicateHandler, Envelope, Handler, HandlerError, Lineage, Received,
+    TraceContext, UnitOfWork,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -219,12 +219,71 @@ async fn two_handlers_that_cant_be_told_apart_are_refused(ground: &Ground) {
     );
 }
 
+/// Swallows a statement's error, as one that finds a row there already might.
+struct Careless;
+
+impl Handler<Placed> for Careless {
+    async fn handle(
+        &self,
+        placed: Received<Placed>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), HandlerError> {
+        sqlx::query("insert into effects (handler, number) values ('careless', $1)")
+            .bind(i64::from(placed.order))
+            .execute(&mut **work)
+            .await?;
+        if placed.order == 1 {
+            let refused = sqlx::query("insert into effects (handler, number) values (null, 1)")
+                .execute(&mut **work)
+                .await;
+            assert!(refused.is_err(), "the column takes no null");
+        }
+        Ok(())
+    }
+}
+
+async fn a_swallowed_error_of_the_database_is_no_success(ground: &Ground) {
+    let stock = ground.participant("stock").await;
+    let _stock = Running::start(stock.handle::<Placed, _>(Careless)).await;
+    let shop = Running::start(ground.participant("shop").await).await;
+    shop.place(0..=2).await;
+    // PostgreSQL rolled order 1 back, whatever the handler said.
+    let dead = "select count(*) from dead_letters where reason = 'retries_exhausted'";
+    ground.expect_count("stock", dead, 1).await;
+    ground
+        .expect_effects("stock", &[("careless", 0), ("careless", 2)])
+        .await;
+}
+
+async fn what_fails_at_the_commit_is_counted_like_any_failure(ground: &Ground) {
+    let pool = ground.database.pool("stock").await;
+    sqlx::raw_sql(
+        "create table known (number bigint primary key);
+         insert into known values (0), (2);
+         alter table effects add foreign key (number) references known deferrable initially deferred",
+    )
+    .execute(&pool)
+    .await
+    .expect("a constraint that is checked at the commit");
+    let stock = ground.participant("stock").await;
+    let _stock = Running::start(stock.handle::<Placed, _>(Effect::named("reserve"))).await;
+    let shop = Running::start(ground.participant("shop").await).await;
+    shop.place(0..=2).await;
+    let dead = "select count(*) from dead_letters where attempts = 4";
+    ground.expect_count("stock", dead, 1).await;
+    ground
+        .expect_effects("stock", &[("reserve", 0), ("reserve", 2)])
+        .await;
+}
+
 on_both_transports! {
     a_message_that_is_delivered_again_has_no_second_effect,
     a_failure_that_passes_is_tried_again_until_it_does,
     one_handlers_failure_never_runs_another_again,
     a_handlers_messages_go_out_only_with_its_effect,
     a_panic_is_a_failure_like_any_other,
+    a_swallowed_error_of_the_database_is_no_success,
+    what_fails_at_the_commit_is_counted_like_any_failure,
     one_bad_message_of_a_set_fails_alone,
     effects_carry_the_lineage_of_their_cause,
     two_handlers_that_cant_be_told_apart_are_refused,

@@ -5,6 +5,8 @@
 )]
 
 mod handling;
+mod hostile;
+mod housekeeping;
 mod letters;
 mod publishing;
 mod relaying;

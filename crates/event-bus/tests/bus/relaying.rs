@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use event_bus::{EventBus, RabbitMq};
+use event_bus::{BusSettings, EventBus, RabbitMq};
 use test_servers::FaultProxy;
 
 use crate::support::{BOUND, Effect, Ground, Placed, Running, on_both_transports, quick};
@@ -21,10 +21,17 @@ async fn start_stock(ground: &Ground) -> Running {
 /// What is committed while another instance leads.
 async fn a_standbys_commits_reach_the_leader_at_once(ground: &Ground) {
     let _stock = start_stock(ground).await;
-    let leader = Running::start(ground.participant("shop").await).await;
+    // Nobody looks by itself in time: only word of the commit can reach the leader.
+    let patient = BusSettings {
+        poll_interval: BOUND * 3,
+        ..quick()
+    };
+    let leader = ground.participant("shop").await.settings(patient.clone());
+    let leader = Running::start(leader).await;
     leader.place([1]).await;
     ground.expect_effects("stock", &[("reserve", 1)]).await;
-    let standby = Running::start(ground.participant("shop").await).await;
+    let standby = ground.participant("shop").await.settings(patient);
+    let standby = Running::start(standby).await;
     standby.place([2]).await;
     ground
         .expect_effects("stock", &[("reserve", 1), ("reserve", 2)])

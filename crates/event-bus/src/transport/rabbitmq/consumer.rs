@@ -166,6 +166,10 @@ impl Acknowledge for ChannelAcknowledge {
                 .await;
         }
     }
+
+    fn is_open(&self) -> bool {
+        self.channel.status().connected()
+    }
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ use crate::transport::Malformed;
 
 const PREFIX: &str = "cloudEvents_";
 const PERSISTENT: u8 = 2;
+/// What the specification of trace context says should be passed on.
+const MAX_TRACESTATE_BYTES: usize = 512;
 
 /// The properties an envelope is published with.
 pub(super) fn properties(envelope: &Envelope) -> BasicProperties {
@@ -69,7 +71,7 @@ pub(super) fn read(delivery: Delivery) -> Result<Envelope, Malformed> {
     } else {
         Kind::Event
     };
-    let envelope = reader.envelope(kind);
+    let envelope = reader.check().and_then(|()| reader.envelope(kind));
     let body = Bytes::from(delivery.data);
     match envelope {
         Ok(envelope) => Ok(Envelope { body, ..envelope }),
@@ -82,6 +84,34 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// Nothing that is stored as text may hold a NUL, which PostgreSQL takes nowhere.
+    fn check(&self) -> Result<(), String> {
+        let headers = self.properties.headers().as_ref();
+        let headers = headers.into_iter().flat_map(FieldTable::inner);
+        for (name, value) in headers {
+            let has_nul = match value {
+                AMQPValue::LongString(value) => value.as_bytes().contains(&0),
+                AMQPValue::ShortString(value) => value.as_str().contains('\0'),
+                _ => false,
+            };
+            if has_nul {
+                return Err(format!("its header {:?} holds a NUL", name.as_str()));
+            }
+        }
+        let properties = [
+            ("message id", self.property(BasicProperties::message_id)),
+            ("type", self.property(BasicProperties::kind)),
+            ("app id", self.property(BasicProperties::app_id)),
+        ];
+        match properties
+            .iter()
+            .find(|(_, value)| value.as_ref().is_some_and(|v| v.contains('\0')))
+        {
+            Some((name, _)) => Err(format!("its {name} holds a NUL")),
+            None => Ok(()),
+        }
+    }
+
     fn envelope(&self, kind: Kind) -> Result<Envelope, String> {
         let id = self
             .attribute("id")
@@ -111,17 +141,23 @@ impl Reader<'_> {
             partition_key: self.attribute("partitionkey"),
             correlation_id: self.uuid("correlationid").unwrap_or(id),
             causation_id: self.uuid("causationid"),
-            trace: TraceContext {
-                traceparent: self
-                    .header("traceparent")
-                    .or_else(|| self.attribute("traceparent")),
-                tracestate: self
-                    .header("tracestate")
-                    .or_else(|| self.attribute("tracestate")),
-            },
+            trace: self.trace(),
             mandatory: false,
             body: Bytes::new(),
         })
+    }
+
+    /// What is no trace context is left out, as its specification asks: it would be passed on.
+    fn trace(&self) -> TraceContext {
+        let either = |name| self.header(name).or_else(|| self.attribute(name));
+        let is_hex = |part: &str| part.chars().all(|c| c.is_ascii_hexdigit());
+        let is_traceparent = |text: &String| {
+            text.split('-').map(str::len).eq([2, 32, 16, 2]) && text.split('-').all(is_hex)
+        };
+        TraceContext {
+            traceparent: either("traceparent").filter(is_traceparent),
+            tracestate: either("tracestate").filter(|text| text.len() <= MAX_TRACESTATE_BYTES),
+        }
     }
 
     fn time(&self) -> Timestamp {

@@ -1,0 +1,75 @@
+//! The inbox keeps what it must, and nothing longer.
+
+use sqlx::PgPool;
+
+use crate::support::Ground;
+
+async fn partitions(pool: &PgPool) -> Vec<String> {
+    sqlx::query_scalar(
+        "select inhrelid::regclass::text from pg_inherits
+         where inhparent = 'inbox'::regclass order by 1",
+    )
+    .fetch_all(pool)
+    .await
+    .expect("the partitions")
+}
+
+async fn keep(pool: &PgPool) {
+    sqlx::query("select inbox_keep('7 days')")
+        .execute(pool)
+        .await
+        .expect("it is looked after");
+}
+
+#[tokio::test]
+async fn old_partitions_go_unless_something_in_them_was_taken_lately() {
+    let ground = Ground::in_memory().await;
+    let pool = ground.database.pool("stock").await;
+    assert_eq!(
+        partitions(&pool).await.len(),
+        4,
+        "three days and the default"
+    );
+    sqlx::raw_sql(
+        "create table inbox_20200101 partition of inbox
+             for values from (inbox_day_start('2020-01-01')) to (inbox_day_start('2020-01-02'));
+         create table inbox_20200102 partition of inbox
+             for values from (inbox_day_start('2020-01-02')) to (inbox_day_start('2020-01-03'));
+         insert into inbox values
+             (inbox_day_start('2020-01-01'), 'taken long ago', '2020-01-01'),
+             (inbox_day_start('2020-01-02'), 'scheduled long ago, taken now', now()),
+             (inbox_day_start('2019-01-01'), 'no partition, old', '2020-01-01'),
+             (inbox_day_start('2019-01-02'), 'no partition, new', now())",
+    )
+    .execute(&pool)
+    .await
+    .expect("old partitions");
+
+    keep(&pool).await;
+    let left = partitions(&pool).await;
+    assert!(!left.contains(&"inbox_20200101".to_owned()), "{left:?}");
+    assert!(left.contains(&"inbox_20200102".to_owned()), "{left:?}");
+    let kept: Vec<String> = sqlx::query_scalar("select handler from inbox order by 1")
+        .fetch_all(&pool)
+        .await
+        .expect("what is remembered");
+    assert_eq!(kept, ["no partition, new", "scheduled long ago, taken now"]);
+    keep(&pool).await;
+    assert_eq!(
+        partitions(&pool).await,
+        left,
+        "done again, it changes nothing"
+    );
+}
+
+#[tokio::test]
+async fn a_day_starts_with_its_smallest_uuid() {
+    let ground = Ground::in_memory().await;
+    let pool = ground.database.pool("stock").await;
+    let start: uuid::Uuid = sqlx::query_scalar("select inbox_day_start('2026-11-21')")
+        .fetch_one(&pool)
+        .await
+        .expect("a start");
+    // 2026-11-21T00:00:00Z in milliseconds, as the first 48 bits.
+    assert_eq!(start.as_u128() >> 80, 1_795_219_200_000);
+}
