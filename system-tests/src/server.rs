@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A PostgreSQL or RabbitMQ of the test's own. It keeps its data and ports when it is started
 /// again, and goes with the test.
@@ -25,7 +26,9 @@ impl PrivateServer {
     }
 
     fn new(kind: &'static str) -> Self {
-        let unique = format!("system-test.{}.{}", std::process::id(), kind);
+        static SERVERS: AtomicU32 = AtomicU32::new(0);
+        let number = SERVERS.fetch_add(1, Ordering::Relaxed);
+        let unique = format!("system-test.{}.{number}.{kind}", std::process::id());
         let folder = root().join(".servers").join(unique);
         std::fs::create_dir_all(&folder).expect("a folder for the server");
         Self { kind, folder }
