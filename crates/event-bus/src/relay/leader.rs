@@ -69,9 +69,7 @@ impl<'a> Leader<'a> {
                     Some(read) => read?,
                     None => break,
                 }
-                if !self.more || self.chunks.len() < relay.settings.relay_window {
-                    self.settle_what_is_ready().await?;
-                }
+                self.settle_what_is_ready().await?;
                 continue;
             }
             let wake_at = self.paused_until.unwrap_or(self.tick_at).min(self.tick_at);
