@@ -5,6 +5,7 @@ use std::io;
 use axum::http::StatusCode;
 use event_bus::{PublishError, RepositoryError};
 use sqlx::Error;
+use sqlx::error::DatabaseError;
 
 use crate::problem::Problem;
 
@@ -32,10 +33,25 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         if is_passing(&error) {
             Self::unavailable(error)
+        } else if is_no_text(&error) {
+            Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "validation",
+                "The request is not valid",
+            )
+            .with_detail(
+                "A text of the request holds a character that can't be stored, such as NUL.",
+            )
         } else {
             Self::internal(error)
         }
     }
+}
+
+/// SQLSTATE 22021: PostgreSQL takes NUL in no text, and one that got this far came with the request.
+fn is_no_text(error: &Error) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.is_some_and(|code| code == "22021")
 }
 
 impl From<PublishError> for Problem {

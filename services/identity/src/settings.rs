@@ -33,12 +33,16 @@ impl Default for Settings {
 
 impl Settings {
     pub(crate) fn check(&self, environment: Environment) -> Result<(), ConfigError> {
-        let is_known = self.demo_password.expose_secret() == DEVELOPMENT_PASSWORD;
-        if environment == Environment::Production && self.seed_demo_data && is_known {
+        if self.seed_demo_data && is_refused(environment, &self.demo_password) {
             return Err(ConfigError::default_credential("DEMO_PASSWORD"));
         }
         Ok(())
     }
+}
+
+/// Whether nobody may have this password, since everybody can read it here.
+pub(crate) fn is_refused(environment: Environment, password: &SecretString) -> bool {
+    environment == Environment::Production && password.expose_secret() == DEVELOPMENT_PASSWORD
 }
 
 fn demo_password(text: &str) -> Result<SecretString, String> {
@@ -61,6 +65,8 @@ mod tests {
         assert!(settings.check(Environment::Development).is_ok());
         let error = settings.check(Environment::Production).unwrap_err();
         assert!(error.to_string().starts_with("DEMO_PASSWORD: "), "{error}");
+        // Nor can a user sign in with it who was planted before the service went to production.
+        assert!(is_refused(Environment::Production, &settings.demo_password));
         settings.demo_password = SecretString::from("another password");
         assert!(settings.check(Environment::Production).is_ok());
     }

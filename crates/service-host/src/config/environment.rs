@@ -40,6 +40,11 @@ impl ConfigError {
     }
 }
 
+/// What servers and examples come with.
+fn is_well_known(password: &str) -> bool {
+    ["guest", "password", "postgres", "rabbitmq", "waybill"].contains(&password)
+}
+
 pub(super) fn refuse_password_like_user(
     variable: &'static str,
     url: &SecretString,
@@ -47,7 +52,7 @@ pub(super) fn refuse_password_like_user(
     let url =
         Url::parse(url.expose_secret()).map_err(|_| ConfigError::new(variable, "is no URL"))?;
     match url.password() {
-        Some(password) if password == url.username() => {
+        Some(password) if password == url.username() || is_well_known(password) => {
             Err(ConfigError::default_credential(variable))
         }
         _ => Ok(()),
@@ -63,7 +68,8 @@ pub(super) fn refuse_guest(variable: &'static str, urls: &SecretString) -> Resul
         } else {
             url.username()
         };
-        if url.password().unwrap_or("guest") == user {
+        let password = url.password().unwrap_or("guest");
+        if password == user || is_well_known(password) {
             return Err(ConfigError::default_credential(variable));
         }
     }
@@ -92,6 +98,7 @@ mod tests {
             "amqp://guest:guest@mq",
             "amqp://mq",
             "amqp://a:b@mq,amqp://guest:guest@mq2",
+            "amqp://shop:waybill@mq",
         ] {
             let broker = refused(good_db, default).unwrap();
             assert!(broker.starts_with("AMQP_URL: "), "{broker}");

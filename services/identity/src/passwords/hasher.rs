@@ -39,6 +39,9 @@ impl From<HashError> for Problem {
     }
 }
 
+/// The most passwords hashed at once, on however many processors: each takes 19 MiB.
+const MOST_TURNS: usize = 4;
+
 /// Hashes and verifies passwords.
 #[derive(Debug)]
 pub(crate) struct Hasher {
@@ -49,7 +52,7 @@ impl Default for Hasher {
     fn default() -> Self {
         let processors = available_parallelism().map_or(1, usize::from);
         Self {
-            turns: Arc::new(Semaphore::new(processors)),
+            turns: Arc::new(Semaphore::new(processors.min(MOST_TURNS))),
         }
     }
 }

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use super::grant::Grant;
 use super::refresh_token::RefreshToken;
 use super::{storage, throttle};
+use crate::settings::is_refused;
 use crate::users::{Role, User, UserId};
 use crate::{Identity, passwords, users};
 
@@ -44,9 +45,11 @@ pub(super) async fn tokens_for(app: &App<Identity>, grant: Grant) -> Answer<Toke
 }
 
 async fn sign_in(app: &App<Identity>, user_name: &str, password: SecretString) -> Answer<Tokens> {
-    if user_name.len() > LONGEST_USER_NAME {
+    if user_name.len() > LONGEST_USER_NAME || user_name.contains('\0') {
         return Err(invalid_grant());
     }
+    // A demo user may be left from a start for development.
+    let is_refused = is_refused(app.environment, &password);
     // From here on no more guesses are under way than there are turns.
     let turn = app.state.hasher.turn().await;
     throttle::check(&app.pool, user_name).await?;
@@ -57,7 +60,7 @@ async fn sign_in(app: &App<Identity>, user_name: &str, password: SecretString) -
     };
     // An unknown user takes as long as a wrong password.
     let is_right = app.state.hasher.verify(turn, password, hash).await?;
-    let Some(user) = user.filter(|user| is_right && user.profile.is_active) else {
+    let Some(user) = user.filter(|user| is_right && !is_refused && user.profile.is_active) else {
         throttle::failed(&app.pool, user_name).await?;
         return Err(invalid_grant());
     };

@@ -229,3 +229,9 @@ async fn changed_roles_are_in_the_next_access_token() {
         .bearer_auth(token);
     assert_eq!(list.send().await.unwrap().status(), StatusCode::OK);
 }
+
+#[tokio::test]
+async fn a_name_that_no_database_can_hold_is_no_users() {
+    let service = TestIdentity::start().await;
+    refused(service.try_sign_in("alice\0", DEMO_PASSWORD).await).await;
+}

@@ -34,6 +34,10 @@ const WRITERS: usize = 2;
 const WAITING: &str = "ordering_orders_waiting";
 const PER_COMMIT: &str = "ordering_orders_per_commit";
 
+/// A connection to a database that has vanished without a word is given up after this; else it
+/// would hold its writer for as long.
+const LONGEST_WRITE: Duration = Duration::from_secs(8);
+
 /// Why an order was not placed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum NotPlaced {
@@ -146,9 +150,11 @@ impl Writer {
     /// Places the orders together, or if the database refuses that, each by itself.
     async fn place_all(&self, set: Vec<Waiting>) {
         metrics::histogram!(PER_COMMIT).record(set.len() as f64);
-        let error = match self.place_together(&set).await {
-            Ok(answers) => return answer_each(set, answers),
-            Err(error) => Arc::new(error),
+        let placing = tokio::time::timeout(LONGEST_WRITE, self.place_together(&set));
+        let error = match placing.await {
+            Ok(Ok(answers)) => return answer_each(set, answers),
+            Ok(Err(error)) => Arc::new(error),
+            Err(_) => Arc::new(WriteError::Database(sqlx::Error::PoolTimedOut)),
         };
         let is_passing = match &*error {
             WriteError::Database(error) => service_host::is_passing(error),
