@@ -57,8 +57,7 @@ impl EventBus {
 
     /// Publishes a message that belongs to no change of state, and waits for the broker's confirm.
     ///
-    /// For programs without a database, and for messages whose loss is no harm. What is published
-    /// along with a change of state belongs to a [unit of work](Self::begin): this here can't be
+    /// For messages whose loss is no harm. What is published along with a change of state belongs to a [unit of work](Self::begin): this here can't be
     /// undone when the change is, and is lost when the process ends before it.
     ///
     /// It waits while the broker is away; put a time-out around it.

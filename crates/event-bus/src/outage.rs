@@ -1,6 +1,7 @@
 //! Telling a database that is away from one that says no.
 
 use sqlx::Error;
+use sqlx::error::DatabaseError;
 
 use crate::handler::HandlerError;
 
@@ -21,6 +22,13 @@ pub(crate) fn is(error: &Error) -> bool {
         }),
         _ => false,
     }
+}
+
+/// Whether the database takes everything but these very values, and will not take them next time
+/// either: class 22 of the same appendix, data exception.
+pub(crate) fn is_refusal_of_data(error: &Error) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.is_some_and(|code| code.starts_with("22"))
 }
 
 /// Whether an outage, of whichever database, is among the causes of a handler's error.

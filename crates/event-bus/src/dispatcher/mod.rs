@@ -32,7 +32,7 @@ pub(crate) use self::retrier::run as run_retrier;
 /// While the database is away: from the first try to the longest pause.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// How often the database may refuse to store what became of a message.
+/// How often the database may refuse the data of a message.
 const MOST_REFUSALS: u32 = 5;
 
 /// What handling messages works with.
@@ -121,8 +121,9 @@ impl Dispatcher {
 
     /// Tries until the database lets it happen. Returns whether it did before the shutdown.
     ///
-    /// A database that is there and refuses, again and again, must not block what is behind: then
-    /// the body alone goes to the dead letters.
+    /// What the database would never store must not block what is behind: after some tries the
+    /// body alone goes to the dead letters. Any other error, such as a deadlock or a table that is
+    /// not there yet, is waited out.
     async fn insist<F>(
         &self,
         shutdown: &CancellationToken,
@@ -141,7 +142,7 @@ impl Dispatcher {
             if pause == FIRST_PAUSE {
                 tracing::warn!(%error, "messages wait for the database");
             }
-            if !outage::is(&error) {
+            if outage::is_refusal_of_data(&error) {
                 refusals += 1;
                 if refusals >= MOST_REFUSALS && self.bury_body(body).await.is_ok() {
                     return true;

@@ -71,7 +71,7 @@ async fn a_lost_database_session_only_delays(ground: &Ground) {
         .await;
 }
 
-async fn stopping_finishes_what_is_under_way(ground: &Ground) {
+async fn stopping_under_load_loses_nothing_and_doubles_nothing(ground: &Ground) {
     let stock = start_stock(ground).await;
     let shop = Running::start(ground.participant("shop").await).await;
     shop.place(1..=ORDERS).await;
@@ -86,7 +86,7 @@ on_both_transports! {
     a_standbys_commits_reach_the_leader_at_once,
     when_the_leader_stops_another_takes_over,
     a_lost_database_session_only_delays,
-    stopping_finishes_what_is_under_way,
+    stopping_under_load_loses_nothing_and_doubles_nothing,
 }
 
 #[tokio::test]

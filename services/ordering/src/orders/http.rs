@@ -148,12 +148,8 @@ impl From<NotPlaced> for Problem {
             )
             .retry_after(BUSY_RETRY)
             .caused_by(reason),
-            NotPlaced::Failed(error) => match &*error {
-                WriteError::Database(cause) if service_host::is_passing(cause) => {
-                    Self::unavailable(Shared(error))
-                }
-                _ => Self::internal(Shared(error)),
-            },
+            NotPlaced::Failed(error) if error.is_passing() => Self::unavailable(Shared(error)),
+            NotPlaced::Failed(error) => Self::internal(Shared(error)),
             // The product was kept a moment ago, or shutdown got in between.
             NotPlaced::ProductUnheard | NotPlaced::Stopped => Self::unavailable(reason),
         }

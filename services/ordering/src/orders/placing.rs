@@ -65,6 +65,19 @@ pub(crate) enum WriteError {
     Database(#[from] sqlx::Error),
     #[error(transparent)]
     Publish(#[from] PublishError),
+    #[error("the database did not answer within {LONGEST_WRITE:?}")]
+    TimedOut,
+}
+
+impl WriteError {
+    /// Whether the same order may be written later.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Database(error) => service_host::is_passing(error),
+            Self::Publish(_) => false,
+            Self::TimedOut => true,
+        }
+    }
 }
 
 /// Where orders are handed in. Its writers start with the first order, and end when it is dropped
@@ -154,13 +167,9 @@ impl Writer {
         let error = match placing.await {
             Ok(Ok(answers)) => return answer_each(set, answers),
             Ok(Err(error)) => Arc::new(error),
-            Err(_) => Arc::new(WriteError::Database(sqlx::Error::PoolTimedOut)),
+            Err(_) => Arc::new(WriteError::TimedOut),
         };
-        let is_passing = match &*error {
-            WriteError::Database(error) => service_host::is_passing(error),
-            WriteError::Publish(_) => false,
-        };
-        if is_passing || set.len() == 1 {
+        if error.is_passing() || set.len() == 1 {
             let answers = set.iter().map(|_| Err(NotPlaced::Failed(error.clone())));
             let answers = answers.collect();
             return answer_each(set, answers);
