@@ -6,10 +6,11 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::EventBus;
-use crate::handler::{BatchHandler, Handler};
+use crate::consumer_group::ConsumerGroup;
+use crate::handler::{BatchHandler, DynamicHandler, Handler};
 use crate::message::Message;
-use crate::registry::{DuplicateHandler, HandlerEntry, Registry};
 use crate::settings::BusSettings;
+use crate::start_error::StartError;
 use crate::transport::Transport;
 
 /// A bus to be started. Made by [`EventBus::builder`].
@@ -20,7 +21,8 @@ pub struct EventBusBuilder {
     pub(crate) pool: PgPool,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) settings: BusSettings,
-    handlers: Vec<HandlerEntry>,
+    own: ConsumerGroup,
+    pub(crate) groups: Vec<ConsumerGroup>,
 }
 
 impl EventBusBuilder {
@@ -30,19 +32,32 @@ impl EventBusBuilder {
             pool,
             transport,
             settings: BusSettings::default(),
-            handlers: Vec::new(),
+            own: ConsumerGroup::of_service(),
+            groups: Vec::new(),
         }
     }
 
     /// Handles a message one at a time.
     pub fn handle<M: Message, H: Handler<M>>(mut self, handler: H) -> Self {
-        self.handlers.push(HandlerEntry::single::<M, H>(handler));
+        self.own = self.own.handle::<M, H>(handler);
         self
     }
 
     /// Handles a message in sets: whatever has arrived at once.
     pub fn handle_batch<M: Message, H: BatchHandler<M>>(mut self, handler: H) -> Self {
-        self.handlers.push(HandlerEntry::batch::<M, H>(handler));
+        self.own = self.own.handle_batch::<M, H>(handler);
+        self
+    }
+
+    /// Handles events by a pattern of their names, see [`ConsumerGroup::handle_dynamic`].
+    pub fn handle_dynamic<H: DynamicHandler>(mut self, pattern: &str, handler: H) -> Self {
+        self.own = self.own.handle_dynamic(pattern, handler);
+        self
+    }
+
+    /// Adds handlers with a queue, and settings, of their own.
+    pub fn group(mut self, group: ConsumerGroup) -> Self {
+        self.groups.push(group);
         self
     }
 
@@ -60,15 +75,14 @@ impl EventBusBuilder {
     ///
     /// # Errors
     ///
-    /// If two handlers of one message have the same name, or a command has two receivers.
-    pub async fn start(
-        mut self,
-        shutdown: CancellationToken,
-    ) -> Result<EventBus, DuplicateHandler> {
-        let mut registry = Registry::default();
-        for entry in std::mem::take(&mut self.handlers) {
-            registry.add(entry)?;
-        }
-        Ok(EventBus::start(self, registry, shutdown).await)
+    /// If the handlers or groups can't stand beside each other, see [`StartError`].
+    pub async fn start(mut self, shutdown: CancellationToken) -> Result<EventBus, StartError> {
+        let own = std::mem::replace(&mut self.own, ConsumerGroup::of_service());
+        let groups = std::mem::take(&mut self.groups);
+        let plans = std::iter::once(own)
+            .chain(groups)
+            .map(|group| group.resolve(&self.service, &self.settings))
+            .collect::<Result<Vec<_>, _>>()?;
+        EventBus::start(self, plans, shutdown).await
     }
 }

@@ -1,16 +1,20 @@
 //! The running bus.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::builder::EventBusBuilder;
+use crate::consumer_group::{ConsumerGroup, GroupPlan};
 use crate::envelope::{Envelope, Lineage, PublishError};
+use crate::groups::{self, Groups};
 use crate::message::Message;
-use crate::registry::Registry;
 use crate::running::Running;
+use crate::settings::BusSettings;
+use crate::start_error::StartError;
+use crate::subscription::{Subscription, Tentative};
 use crate::transport::{Settlement, Transport};
 use crate::unit_of_work::{Publisher, UnitOfWork};
 use crate::wake::WakeUp;
@@ -21,15 +25,20 @@ pub struct EventBus {
     pub(crate) pool: PgPool,
     pub(crate) publisher: Arc<Publisher>,
     pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) groups: Arc<Groups>,
+    settings: BusSettings,
     tasks: TaskTracker,
 }
 
 /// How a bus is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BusHealth {
     /// Whether the broker can be reached. If not, messages wait in the outbox and nothing is lost.
     pub broker_connected: bool,
+    /// The handlers that fail nearly always and are paused, see
+    /// [`KillSwitch`](crate::KillSwitch). Their messages are kept.
+    pub paused_handlers: Vec<&'static str>,
 }
 
 impl EventBus {
@@ -57,8 +66,9 @@ impl EventBus {
 
     /// Publishes a message that belongs to no change of state, and waits for the broker's confirm.
     ///
-    /// For messages whose loss is no harm. What is published along with a change of state belongs to a [unit of work](Self::begin): this here can't be
-    /// undone when the change is, and is lost when the process ends before it.
+    /// For messages whose loss is no harm. What is published along with a change of state belongs
+    /// to a [unit of work](Self::begin): this here can't be undone when the change is, and is lost
+    /// when the process ends before it.
     ///
     /// It waits while the broker is away; put a time-out around it.
     ///
@@ -87,7 +97,26 @@ impl EventBus {
     pub fn health(&self) -> BusHealth {
         BusHealth {
             broker_connected: self.transport.connected(),
+            paused_handlers: self.groups.paused(),
         }
+    }
+
+    /// Adds a consumer group while the bus is running, and waits until nothing is missed any more:
+    /// what is published from then on reaches it. That takes a connection to the broker; put a
+    /// time-out around it, after which the group is not there.
+    ///
+    /// The group's queue is durable, as that of any other: when the program ends, messages are kept
+    /// for it until it subscribes again, or [unsubscribes](Subscription::unsubscribe).
+    ///
+    /// # Errors
+    ///
+    /// If the group can't stand beside the others, see [`StartError`].
+    pub async fn subscribe(&self, group: ConsumerGroup) -> Result<Subscription, StartError> {
+        let plan = group.resolve(&self.publisher.service, &self.settings)?;
+        let active = self.groups.start(plan).await?;
+        let subscription = Subscription::new(self.groups.clone(), active);
+        Tentative::new(subscription.clone()).bound().await;
+        Ok(subscription)
     }
 
     /// Resolves when the bus has stopped, after the token given to
@@ -98,28 +127,43 @@ impl EventBus {
 
     pub(crate) async fn start(
         builder: EventBusBuilder,
-        registry: Registry,
+        plans: Vec<GroupPlan>,
         shutdown: CancellationToken,
-    ) -> Self {
+    ) -> Result<Self, StartError> {
+        groups::check(&plans, Vec::new())?;
         let publisher = Arc::new(Publisher {
             service: builder.service,
             relay: WakeUp::default(),
             clock: WakeUp::default(),
             poll_interval: builder.settings.poll_interval,
         });
+        let groups = Arc::new(Groups {
+            pool: builder.pool.clone(),
+            publisher: publisher.clone(),
+            transport: builder.transport.clone(),
+            shutdown: shutdown.clone(),
+            abandon: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            active: Mutex::default(),
+        });
+        let running = Running::start(&groups, &builder.settings);
+        for plan in plans.into_iter().filter(|plan| !plan.handlers.is_empty()) {
+            groups.start(plan).await?;
+        }
         let bus = Self {
             pool: builder.pool,
             publisher,
             transport: builder.transport,
+            groups,
+            settings: builder.settings,
             tasks: TaskTracker::new(),
         };
-        let running = Running::start(&bus, registry, &builder.settings, &shutdown).await;
         bus.tasks.spawn(async move {
             shutdown.cancelled().await;
             running.stop().await;
         });
         bus.tasks.close();
-        bus
+        Ok(bus)
     }
 }
 

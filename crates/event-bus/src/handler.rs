@@ -65,6 +65,28 @@ pub trait BatchHandler<M: Message>: Send + Sync + 'static {
     }
 }
 
+/// Handles events by the pattern of their names, whatever their types: for audit trails, for
+/// forwarding, for contracts this program does not know.
+///
+/// It gets the body as JSON, in whatever version it came. All else is as with [`Handler`].
+pub trait DynamicHandler: Send + Sync + 'static {
+    /// Handles the event.
+    ///
+    /// # Errors
+    ///
+    /// See [`HandlerError`].
+    fn handle(
+        &self,
+        event: Received<serde_json::Value>,
+        work: &mut UnitOfWork,
+    ) -> impl Future<Output = Result<(), HandlerError>> + Send;
+
+    /// See [`Handler::name`].
+    fn name(&self) -> &'static str {
+        short_type_name::<Self>()
+    }
+}
+
 /// Why a handler could not do its work.
 ///
 /// Any error becomes one that may pass with `?`: it is tried again, at once and then later, and

@@ -10,21 +10,35 @@ mod builder;
 #[cfg(feature = "postgres")]
 mod bus;
 #[cfg(feature = "postgres")]
+mod consumer_group;
+#[cfg(feature = "postgres")]
 mod dead_letters;
 #[cfg(feature = "postgres")]
 mod dispatcher;
 #[cfg(feature = "postgres")]
+mod groups;
+#[cfg(feature = "postgres")]
 mod handler;
+#[cfg(feature = "postgres")]
+mod handler_entry;
+#[cfg(feature = "postgres")]
+mod held_keys;
 #[cfg(feature = "postgres")]
 mod housekeeping;
 #[cfg(feature = "postgres")]
 mod inbox;
+#[cfg(feature = "postgres")]
+mod kill_switch;
 #[cfg(feature = "postgres")]
 mod migrate;
 #[cfg(feature = "postgres")]
 mod outage;
 #[cfg(feature = "postgres")]
 mod outbox;
+#[cfg(feature = "postgres")]
+mod partition;
+#[cfg(feature = "postgres")]
+mod pattern;
 #[cfg(feature = "postgres")]
 mod received;
 #[cfg(feature = "postgres")]
@@ -42,9 +56,13 @@ mod running;
 #[cfg(feature = "postgres")]
 mod settings;
 #[cfg(feature = "postgres")]
+mod start_error;
+#[cfg(feature = "postgres")]
+mod subscription;
+#[cfg(feature = "postgres")]
 mod trace;
 #[cfg(feature = "postgres")]
-mod transport;
+pub mod transport;
 #[cfg(feature = "postgres")]
 mod unit_of_work;
 #[cfg(feature = "postgres")]
@@ -58,19 +76,19 @@ pub use message::{Command, Event, Kind, Message, MessageKind};
 pub use {
     builder::EventBusBuilder,
     bus::{BusHealth, EventBus, PublishNowError},
-    handler::{BatchHandler, Handler, HandlerError},
+    consumer_group::ConsumerGroup,
+    handler::{BatchHandler, DynamicHandler, Handler, HandlerError},
+    kill_switch::KillSwitch,
     migrate::{migrate, migrator},
     received::Received,
-    registry::DuplicateHandler,
     repository::{EntityStore, Repository, RepositoryError},
     retry_policy::RetryPolicy,
     settings::BusSettings,
-    transport::{
-        Acknowledge, Binding, Capabilities, Delivery, Group, InMemory, Malformed, Receipt,
-        Settlement, Subscription, Transport,
-    },
+    start_error::StartError,
+    subscription::Subscription,
+    transport::InMemory,
     unit_of_work::UnitOfWork,
 };
 
 #[cfg(feature = "rabbitmq")]
-pub use transport::{InvalidAddress, RabbitMq};
+pub use transport::RabbitMq;

@@ -50,6 +50,29 @@ pub(crate) async fn store(
     Ok(())
 }
 
+/// Keeps a message that has not been tried, for a first attempt at the given time.
+pub(crate) async fn store_untried(
+    connection: &mut PgConnection,
+    envelope: &Envelope,
+    handler: &str,
+    next_at: Timestamp,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "insert into inbox_retries
+             (message_id, handler, attributes, body, attempts, next_at, reasons)
+         values ($1, $2, $3, $4, 0, $5, '{}')
+         on conflict (message_id, handler) do nothing",
+        envelope.id,
+        handler,
+        Json(envelope) as _,
+        envelope.body.as_ref(),
+        next_at.to_sqlx() as _,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Takes a message whose time has come, and keeps it from other instances until the transaction
 /// ends.
 ///

@@ -1,5 +1,6 @@
 //! When a failed message is tried again.
 
+use std::error::Error;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
@@ -10,6 +11,17 @@ use uuid::Uuid;
 /// First it is tried again at once. Then it is stored and acknowledged, so that the messages
 /// behind it go on, and tried again after a delay that doubles each time. After the last attempt
 /// it goes to the dead letters.
+///
+/// ```
+/// use event_bus::RetryPolicy;
+///
+/// let policy = RetryPolicy {
+///     delayed: 5,
+///     ..RetryPolicy::default()
+/// }
+/// // A body that makes no sense today makes none tomorrow.
+/// .rejecting::<std::num::ParseIntError>();
+/// ```
 #[derive(Debug, Clone)]
 pub struct RetryPolicy {
     /// Tries right after the first one failed. Default 2.
@@ -21,6 +33,8 @@ pub struct RetryPolicy {
     pub first_delay: Duration,
     /// The longest delay. Default 10 min.
     pub max_delay: Duration,
+    /// Which errors can't pass; see [`rejecting`](Self::rejecting). Default none.
+    pub rejected: Vec<fn(&(dyn Error + 'static)) -> bool>,
 }
 
 impl Default for RetryPolicy {
@@ -30,11 +44,32 @@ impl Default for RetryPolicy {
             delayed: 10,
             first_delay: Duration::from_secs(1),
             max_delay: Duration::from_secs(600),
+            rejected: Vec::new(),
         }
     }
 }
 
 impl RetryPolicy {
+    /// Errors of this type, or caused by one of this type, go to the dead letters at once, as if
+    /// the handler had said [`HandlerError::reject`](crate::HandlerError::reject).
+    #[must_use]
+    pub fn rejecting<E: Error + 'static>(mut self) -> Self {
+        self.rejected.push(<dyn Error>::is::<E>);
+        self
+    }
+
+    /// Whether an error, or one of its causes, is of a type that can't pass.
+    pub(crate) fn rejects(&self, error: &(dyn Error + 'static)) -> bool {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if self.rejected.iter().any(|is_of_type| is_of_type(error)) {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+
     /// How many attempts there are in all.
     pub fn attempts(&self) -> u32 {
         1 + self.immediate + self.delayed
@@ -74,6 +109,7 @@ mod tests {
             delayed: 4,
             first_delay: Duration::from_secs(1),
             max_delay: Duration::from_secs(3),
+            rejected: Vec::new(),
         };
         let delays: Vec<_> = (3..=7).map(|n| policy.delay_after(n, 1.0)).collect();
         let seconds = |s| Some(Duration::from_secs(s));
@@ -81,6 +117,19 @@ mod tests {
             delays,
             [seconds(1), seconds(2), seconds(3), seconds(3), None]
         );
+    }
+
+    #[test]
+    fn an_error_is_rejected_for_its_type_or_its_causes() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("no order number")]
+        struct Unreadable(#[from] std::num::ParseIntError);
+
+        let policy = RetryPolicy::default().rejecting::<std::num::ParseIntError>();
+        let cause = "x".parse::<u8>().expect_err("no number");
+        assert!(policy.rejects(&cause));
+        assert!(policy.rejects(&Unreadable(cause)));
+        assert!(!policy.rejects(&std::fmt::Error));
     }
 
     #[test]

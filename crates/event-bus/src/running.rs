@@ -3,22 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::bus::EventBus;
-use crate::dispatcher::{self, Dispatcher};
+use crate::groups::Groups;
 use crate::housekeeping;
-use crate::registry::Registry;
 use crate::relay::Relay;
 use crate::settings::BusSettings;
-use crate::transport::{Group, Transport};
-use crate::wake::WakeUp;
+use crate::transport::Transport;
 
-/// What runs behind an [`EventBus`].
+/// What runs behind an [`EventBus`](crate::EventBus).
 pub(crate) struct Running {
-    /// Handling: these stop first, since what they do may publish.
+    /// Handling: this stops first, since what it does may publish.
     handling: TaskTracker,
     relaying: TaskTracker,
     stop_relaying: CancellationToken,
@@ -29,66 +25,26 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) async fn start(
-        bus: &EventBus,
-        registry: Registry,
-        settings: &BusSettings,
-        shutdown: &CancellationToken,
-    ) -> Self {
+    pub(crate) fn start(groups: &Groups, settings: &BusSettings) -> Self {
         let running = Self {
-            handling: TaskTracker::new(),
+            handling: groups.tasks.clone(),
             relaying: TaskTracker::new(),
             stop_relaying: CancellationToken::new(),
-            abandon: CancellationToken::new(),
-            transport: bus.transport.clone(),
+            abandon: groups.abandon.clone(),
+            transport: groups.transport.clone(),
             grace: settings.shutdown_grace,
         };
         let relay = Relay {
-            pool: bus.pool.clone(),
-            transport: bus.transport.clone(),
-            publisher: bus.publisher.clone(),
+            pool: groups.pool.clone(),
+            transport: groups.transport.clone(),
+            publisher: groups.publisher.clone(),
             settings: settings.clone(),
         };
         running.spawn(&running.relaying, relay.run(running.stop_relaying.clone()));
-        let keeping = housekeeping::run(bus.pool.clone(), settings.clone(), shutdown.clone());
+        let shutdown = groups.shutdown.clone();
+        let keeping = housekeeping::run(groups.pool.clone(), settings.clone(), shutdown);
         running.spawn(&running.handling, keeping);
-        running.handle(bus, registry, settings, shutdown).await;
         running
-    }
-
-    async fn handle(
-        &self,
-        bus: &EventBus,
-        registry: Registry,
-        settings: &BusSettings,
-        shutdown: &CancellationToken,
-    ) {
-        let bindings = registry.bindings();
-        if bindings.is_empty() {
-            return;
-        }
-        let group = Group {
-            name: bus.publisher.service.clone(),
-            bindings,
-            prefetch: settings.prefetch,
-        };
-        let dispatcher = Arc::new(Dispatcher {
-            pool: bus.pool.clone(),
-            publisher: bus.publisher.clone(),
-            registry,
-            settings: settings.clone(),
-            retry_stored: WakeUp::default(),
-        });
-        let subscription = bus.transport.subscribe(group).await;
-        let subscription = Arc::new(Mutex::new(subscription));
-        for _ in 0..settings.workers.max(1) {
-            let worker = dispatcher
-                .clone()
-                .run(subscription.clone(), shutdown.clone());
-            self.spawn(&self.handling, worker);
-        }
-        let retrier = dispatcher::run_retrier(dispatcher, shutdown.clone());
-        self.spawn(&self.handling, retrier);
     }
 
     fn spawn(&self, tracker: &TaskTracker, task: impl Future<Output = ()> + Send + 'static) {

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use crate::kill_switch::KillSwitch;
 use crate::retry_policy::RetryPolicy;
 
-/// Sizes and times of a bus.
+/// Sizes and times of a bus. Those of handling can be set for each
+/// [`ConsumerGroup`](crate::ConsumerGroup) as well.
 #[derive(Debug, Clone)]
 pub struct BusSettings {
     /// The most messages that are handled in one transaction. Default 256.
@@ -23,6 +25,8 @@ pub struct BusSettings {
     pub poll_interval: Duration,
     /// What happens when a handler fails.
     pub retry: RetryPolicy,
+    /// When a handler that fails nearly always is paused; `None` for never.
+    pub kill_switch: Option<KillSwitch>,
     /// How long the inbox remembers. A message that is delivered again later than this would be
     /// handled again. Default 7 days.
     pub inbox_retention: Duration,
@@ -40,6 +44,7 @@ impl Default for BusSettings {
             relay_window: 4,
             poll_interval: Duration::from_secs(1),
             retry: RetryPolicy::default(),
+            kill_switch: Some(KillSwitch::default()),
             inbox_retention: Duration::from_secs(7 * 24 * 60 * 60),
             shutdown_grace: Duration::from_secs(10),
         }

@@ -82,6 +82,8 @@ struct Checks {
     database: Check,
     broker: Check,
     service: Progress,
+    /// Handlers that fail nearly always, and are paused until they work again.
+    paused_handlers: Vec<&'static str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -109,13 +111,15 @@ pub(crate) fn routes(health: Health) -> Router {
 }
 
 async fn ready(State(health): State<Health>) -> Response {
+    let bus = health.bus.health();
     let checks = Checks {
         database: database::ping(&health.pool).await.is_ok().into(),
-        broker: health.bus.health().broker_connected.into(),
+        broker: bus.broker_connected.into(),
         service: health.readiness.get(),
+        paused_handlers: bus.paused_handlers,
     };
-    let status = match checks {
-        Checks { service, .. } if service != Progress::Prepared => Status::Starting,
+    let status = match &checks {
+        Checks { service, .. } if *service != Progress::Prepared => Status::Starting,
         Checks {
             database: Check::Down,
             ..
@@ -124,6 +128,9 @@ async fn ready(State(health): State<Health>) -> Response {
             broker: Check::Down,
             ..
         } => Status::Degraded,
+        Checks {
+            paused_handlers, ..
+        } if !paused_handlers.is_empty() => Status::Degraded,
         Checks { .. } => Status::Ready,
     };
     let code = match status {

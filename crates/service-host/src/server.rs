@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use event_bus::{DuplicateHandler, EventBus, RabbitMq};
+use event_bus::{EventBus, RabbitMq};
 use secrecy::ExposeSecret;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
@@ -53,7 +53,7 @@ pub enum StartError {
     },
     /// The service's handlers contradict each other.
     #[error("the handlers of messages are wrong")]
-    Handlers(#[from] DuplicateHandler),
+    Handlers(#[from] event_bus::StartError),
 }
 
 /// A service running inside this process. Dropping it stops it without waiting.

@@ -8,7 +8,8 @@ use super::{Dispatcher, Unsettled, span};
 use crate::dead_letters::{self, DeadLetter, Reason};
 use crate::envelope::Envelope;
 use crate::handler::{HandlerError, Verdict};
-use crate::registry::{HandlerEntry, HandlerFailure, Task};
+use crate::handler_entry::{HandlerEntry, HandlerFailure, Task};
+use crate::held_keys::{self, Held};
 use crate::retries::{self, StoredRetry};
 use crate::retry_policy::jitter;
 use crate::unit_of_work::UnitOfWork;
@@ -40,40 +41,77 @@ impl Dispatcher {
         };
         loop {
             let failure = match self.attempt(handler, &task).await {
-                Ok(()) => return Ok(()),
+                Ok(messages) => {
+                    self.switches.succeeded(handler.name, messages);
+                    return Ok(());
+                }
                 Err(Unsettled::Outage(error)) => return Err(error),
                 Err(Unsettled::Failed(failure)) => failure,
             };
-            if failure.may_pass() && task.attempt <= self.settings.retry.immediate {
+            let may_pass = self.may_pass(&failure);
+            if may_pass && task.attempt <= self.settings.retry.immediate {
                 task.attempt += 1;
                 continue;
             }
-            let retry = StoredRetry {
-                envelope: envelope.clone(),
-                handler: handler.name.to_owned(),
-                attempts: task.attempt,
-                first_failed_at,
-            };
-            let mut work = self.begin().await?;
-            let fresh = inbox::claim(&mut work, &[(envelope.id, handler.name)]).await?;
-            if !fresh.is_empty() {
-                self.put_off(&mut work, &retry, &failure).await?;
-                work.commit().await?;
+            if may_pass {
+                self.switches.failed(handler.name);
             }
-            return Ok(());
+            return self.keep(handler, &task, &failure, first_failed_at).await;
         }
     }
 
-    async fn attempt(&self, handler: &HandlerEntry, task: &Task) -> Result<(), Unsettled> {
+    /// Stores a message that a handler has failed at for the first time, and holds back its key.
+    async fn keep(
+        &self,
+        handler: &HandlerEntry,
+        task: &Task,
+        failure: &HandlerFailure,
+        first_failed_at: Timestamp,
+    ) -> Result<(), sqlx::Error> {
+        let envelope = &task.envelope;
+        let mut work = self.begin().await?;
+        let fresh = inbox::claim(&mut work, &[(envelope.id, handler.name)]).await?;
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        if let Some(key) = self.key_of(envelope)
+            && !held_keys::hold(&mut work, handler.name, key, envelope.id).await?
+        {
+            let held = Held {
+                handler: handler.name,
+                key: key.to_owned(),
+                envelope: envelope.clone(),
+            };
+            held_keys::append(&mut work, &[held]).await?;
+            return work.commit().await;
+        }
+        let retry = StoredRetry {
+            envelope: envelope.clone(),
+            handler: handler.name.to_owned(),
+            attempts: task.attempt,
+            first_failed_at,
+        };
+        self.put_off(&mut work, &retry, failure).await?;
+        work.commit().await
+    }
+
+    /// Makes an attempt, unless the message was taken before or has to wait. Returns how many
+    /// messages were handled.
+    async fn attempt(&self, handler: &HandlerEntry, task: &Task) -> Result<usize, Unsettled> {
         let mut work = self.begin().await?;
         let claim = (task.envelope.id, handler.name);
         if inbox::claim(&mut work, &[claim]).await?.is_empty() {
             span::count_duplicates(1);
-            return Ok(());
+            return Ok(0);
         }
-        self.run_handler(handler, std::slice::from_ref(task), &mut work)
-            .await?;
-        work.commit().await.map_err(Unsettled::from_commit)
+        let fresh = vec![(handler, task.clone())];
+        let runnable = self.set_aside(&mut work, fresh).await?;
+        for (handler, task) in &runnable {
+            let tasks = std::slice::from_ref(task);
+            self.run_handler(handler, tasks, &mut work).await?;
+        }
+        work.commit().await.map_err(Unsettled::from_commit)?;
+        Ok(runnable.len())
     }
 
     /// Runs a handler within a unit of work whose effects it is to cause.
@@ -117,7 +155,7 @@ impl Dispatcher {
         failure: &HandlerFailure,
     ) -> Result<(), sqlx::Error> {
         let reasons = failure.reasons();
-        let delay = if failure.may_pass() {
+        let delay = if self.may_pass(failure) {
             let jitter = jitter(&retry.envelope.id, retry.attempts);
             self.settings.retry.delay_after(retry.attempts, jitter)
         } else {
@@ -144,7 +182,7 @@ impl Dispatcher {
             envelope: Some(&retry.envelope),
             body: &retry.envelope.body,
             handler: Some(&retry.handler),
-            reason: failure.reason(),
+            reason: self.reason(failure),
             reasons: &reasons,
             attempts: retry.attempts,
             first_failed_at: retry.first_failed_at,
@@ -165,26 +203,33 @@ impl Unsettled {
     }
 }
 
-impl HandlerFailure {
-    fn may_pass(&self) -> bool {
-        matches!(self, Self::Handler(error) if error.verdict == Verdict::MayPass)
-    }
-
-    fn reasons(&self) -> Vec<String> {
-        match self {
-            Self::Handler(error) => error.reasons(),
-            Self::Unreadable { detail, .. } => vec![detail.clone()],
+impl Dispatcher {
+    /// Whether trying again may be of use.
+    pub(super) fn may_pass(&self, failure: &HandlerFailure) -> bool {
+        match failure {
+            HandlerFailure::Unreadable { .. } => false,
+            HandlerFailure::Handler(error) => {
+                error.verdict == Verdict::MayPass
+                    && !self.settings.retry.rejects(error.source.as_ref())
+            }
         }
     }
 
     /// Why the message is dead, if it is.
-    fn reason(&self) -> Reason {
+    fn reason(&self, failure: &HandlerFailure) -> Reason {
+        match failure {
+            HandlerFailure::Unreadable { reason, .. } => *reason,
+            HandlerFailure::Handler(_) if self.may_pass(failure) => Reason::RetriesExhausted,
+            HandlerFailure::Handler(_) => Reason::Rejected,
+        }
+    }
+}
+
+impl HandlerFailure {
+    fn reasons(&self) -> Vec<String> {
         match self {
-            Self::Unreadable { reason, .. } => *reason,
-            Self::Handler(error) => match error.verdict {
-                Verdict::MayPass => Reason::RetriesExhausted,
-                Verdict::Never => Reason::Rejected,
-            },
+            Self::Handler(error) => error.reasons(),
+            Self::Unreadable { detail, .. } => vec![detail.clone()],
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What has arrived, handled in one transaction.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -7,9 +8,11 @@ use jiff::Timestamp;
 use super::{Dispatcher, Unsettled, span};
 use crate::dead_letters::{self, DeadLetter, Reason};
 use crate::envelope::{Envelope, MAX_BODY_BYTES};
+use crate::handler_entry::{HandlerEntry, Task};
 use crate::inbox;
-use crate::registry::{HandlerEntry, Registry, Task};
+use crate::registry::Registry;
 use crate::transport::{Delivery, Receipt};
+use crate::unit_of_work::UnitOfWork;
 
 /// A message that has handlers here.
 #[derive(Debug)]
@@ -75,7 +78,7 @@ fn objection(envelope: &Envelope, given_up: bool, registry: &Registry) -> Option
         );
         return Some((Reason::TooLarge, detail));
     }
-    if registry.handlers_of(&envelope.name).is_empty() {
+    if registry.handlers_of(&envelope.name).next().is_none() {
         let detail = format!("no handler here knows `{}`", envelope.name);
         return Some((Reason::UnknownMessage, detail));
     }
@@ -92,44 +95,67 @@ impl Dispatcher {
 
     async fn run_batch(&self, messages: &[Arrival]) -> Result<(), Unsettled> {
         let mut work = self.begin().await?;
-        let claims: Vec<_> = messages
-            .iter()
-            .flat_map(|message| {
-                let handlers = self.registry.handlers_of(&message.envelope.name);
-                handlers
-                    .iter()
-                    .map(|handler| (message.envelope.id, handler.name))
-            })
-            .collect();
-        let mut fresh = inbox::claim(&mut work, &claims).await?;
-        span::count_duplicates(claims.len() - fresh.len());
-
+        let fresh = self.claim_all(&mut work, messages).await?;
+        let runnable = self.set_aside(&mut work, fresh).await?;
+        let mut counts: HashMap<&str, usize> = HashMap::new();
         let mut sets: Vec<(&HandlerEntry, Vec<Task>)> = Vec::new();
-        for message in messages {
-            for handler in self.registry.handlers_of(&message.envelope.name) {
-                // Removed, so that a message that is in the batch twice is handled once.
-                if !fresh.remove(&(message.envelope.id, handler.name.to_owned())) {
-                    continue;
+        for (handler, task) in runnable {
+            *counts.entry(handler.name).or_default() += 1;
+            if handler.takes_batches {
+                match sets.iter_mut().find(|(set, _)| std::ptr::eq(*set, handler)) {
+                    Some((_, tasks)) => tasks.push(task),
+                    None => sets.push((handler, vec![task])),
                 }
-                let task = Task {
-                    envelope: message.envelope.clone(),
-                    attempt: 1,
-                };
-                if handler.takes_batches {
-                    match sets.iter_mut().find(|(set, _)| std::ptr::eq(*set, handler)) {
-                        Some((_, tasks)) => tasks.push(task),
-                        None => sets.push((handler, vec![task])),
-                    }
-                } else {
-                    self.run_handler(handler, &[task], &mut work).await?;
-                }
+            } else {
+                self.run_handler(handler, &[task], &mut work).await?;
             }
         }
         for (handler, tasks) in sets {
             self.run_handler(handler, &tasks, &mut work).await?;
         }
         work.commit().await?;
+        for (handler, messages) in counts {
+            self.switches.succeeded(handler, messages);
+        }
         Ok(())
+    }
+
+    /// Takes the messages for all their handlers, and gives back what had not been taken before.
+    async fn claim_all(
+        &self,
+        work: &mut UnitOfWork,
+        messages: &[Arrival],
+    ) -> Result<Vec<(&HandlerEntry, Task)>, sqlx::Error> {
+        let tasks: Vec<_> = messages
+            .iter()
+            .flat_map(|message| {
+                let handlers = self.registry.handlers_of(&message.envelope.name);
+                handlers.map(|handler| (handler, &message.envelope))
+            })
+            .collect();
+        let claims: Vec<_> = tasks
+            .iter()
+            .map(|(handler, envelope)| (envelope.id, handler.name))
+            .collect();
+        let mut fresh = inbox::claim(work, &claims).await?;
+        span::count_duplicates(claims.len() - fresh.len());
+        // Removed, so that a message that is in the batch twice is handled once.
+        let is_fresh = |(handler, envelope): &(&HandlerEntry, &Arc<Envelope>)| {
+            fresh.remove(&(envelope.id, handler.name.to_owned()))
+        };
+        let fresh = tasks.into_iter().filter(is_fresh);
+        Ok(fresh
+            .map(|(handler, envelope)| {
+                let envelope = envelope.clone();
+                (
+                    handler,
+                    Task {
+                        envelope,
+                        attempt: 1,
+                    },
+                )
+            })
+            .collect())
     }
 
     /// Stores a delivery that no handler can be given among the dead letters.

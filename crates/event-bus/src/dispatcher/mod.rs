@@ -5,13 +5,14 @@
 //! is rolled back and each message is handled by itself, so that one message's failure is its own.
 //!
 //! A message is acknowledged when each of its handlers has either committed its effect or the
-//! message is stored for it, as a retry or a dead letter. If the database is away nothing of this
-//! can be, and the message is held until it is back.
+//! message is stored for it, as a retry, behind a held key, or as a dead letter. If the database is
+//! away nothing of this can be, and the message is kept unacknowledged until it is back.
 
 mod alone;
 mod batch;
 mod retrier;
 mod span;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,9 +21,11 @@ use sqlx::PgPool;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::consumer_group::GroupSettings;
+use crate::handler_entry::HandlerFailure;
+use crate::kill_switch::Switches;
 use crate::outage;
-use crate::registry::{HandlerFailure, Registry};
-use crate::settings::BusSettings;
+use crate::registry::Registry;
 use crate::transport::{Delivery, Receipt, Subscription};
 use crate::unit_of_work::{Publisher, UnitOfWork};
 use crate::wake::WakeUp;
@@ -35,13 +38,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How often the database may refuse the data of a message.
 const MOST_REFUSALS: u32 = 5;
 
-/// What handling messages works with.
+/// What handling the messages of a consumer group works with.
 #[derive(Debug)]
 pub(crate) struct Dispatcher {
     pub(crate) pool: PgPool,
     pub(crate) publisher: Arc<Publisher>,
     pub(crate) registry: Registry,
-    pub(crate) settings: BusSettings,
+    pub(crate) settings: GroupSettings,
+    pub(crate) switches: Switches,
     /// Rung when a retry was stored.
     pub(crate) retry_stored: WakeUp,
 }
@@ -81,6 +85,25 @@ impl Dispatcher {
             match shutdown.run_until_cancelled(receive).await {
                 None | Some(0) => return,
                 Some(_) => self.settle(std::mem::take(&mut arrived), &shutdown).await,
+            }
+        }
+    }
+
+    /// Handles what is left in a queue, until nothing more comes within `quiet`.
+    pub(crate) async fn drain(
+        &self,
+        subscription: &mut Subscription,
+        quiet: Duration,
+        shutdown: &CancellationToken,
+    ) {
+        let mut arrived = Vec::new();
+        loop {
+            let deliveries = &mut subscription.deliveries;
+            let receive = deliveries.recv_many(&mut arrived, self.settings.batch);
+            let receive = tokio::time::timeout(quiet, receive);
+            match shutdown.run_until_cancelled(receive).await {
+                Some(Ok(1..)) => self.settle(std::mem::take(&mut arrived), shutdown).await,
+                None | Some(Ok(0) | Err(_)) => return,
             }
         }
     }

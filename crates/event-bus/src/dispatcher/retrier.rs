@@ -7,7 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Dispatcher, Unsettled};
 use crate::dead_letters::Reason;
-use crate::registry::{HandlerFailure, Task};
+use crate::handler_entry::{HandlerFailure, Task};
+use crate::held_keys;
 use crate::retries::{self, StoredRetry};
 use crate::unit_of_work::UnitOfWork;
 
@@ -36,16 +37,25 @@ pub(crate) async fn run(dispatcher: Arc<Dispatcher>, shutdown: CancellationToken
 impl Dispatcher {
     /// Makes the next attempt that is due. Returns whether there was one.
     async fn retry_one(&self) -> Result<bool, sqlx::Error> {
+        let handlers = self.switches.admitted();
         let mut work = self.begin().await?;
-        let handlers = self.registry.handler_names();
         let Some(mut retry) = retries::take_due(&mut work, &handlers).await? else {
+            return Ok(false);
+        };
+        let Some(attempt) = self.switches.attempt(&retry.handler) else {
             return Ok(false);
         };
         retry.attempts += 1;
         match self.retry_within(work, &retry).await {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                attempt.succeeded();
+                Ok(true)
+            }
             Err(Unsettled::Outage(error)) => Err(error),
             Err(Unsettled::Failed(failure)) => {
+                if self.may_pass(&failure) {
+                    attempt.failed();
+                }
                 let mut work = self.begin().await?;
                 if retries::lock(&mut work, retry.envelope.id, &retry.handler).await? {
                     self.put_off(&mut work, &retry, &failure).await?;
@@ -76,6 +86,8 @@ impl Dispatcher {
         self.run_handler(handler, &[task], &mut work).await?;
         let removed = retries::remove(&mut work, retry.envelope.id, &retry.handler).await;
         removed.map_err(Unsettled::from_commit)?;
+        let advanced = held_keys::advance(&mut work, &retry.handler, retry.envelope.id).await;
+        advanced.map_err(Unsettled::from_commit)?;
         work.commit().await.map_err(Unsettled::from_commit)
     }
 

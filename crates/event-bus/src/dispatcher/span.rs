@@ -6,7 +6,7 @@ use std::time::Instant;
 use tracing::{Span, field};
 
 use crate::envelope::TraceContext;
-use crate::registry::{HandlerEntry, Task};
+use crate::handler_entry::{HandlerEntry, Task};
 use crate::trace;
 
 /// The span of a batch. It belongs to no message's trace.

@@ -11,10 +11,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
-use tokio_util::sync::DropGuard;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::envelope::Envelope;
 use crate::message::Kind;
+
+pub use crate::partition::{BUCKETS, Partition, bucket_of};
 
 pub use in_memory::InMemory;
 #[cfg(feature = "rabbitmq")]
@@ -40,6 +42,23 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
     ///
     /// Returns at once; the group exists and is bound as soon as there is a connection.
     async fn subscribe(&self, group: Group) -> Subscription;
+
+    /// Ends what the group is bound for, for all its members. Its queues stay, with what they hold.
+    ///
+    /// Waits while there is no connection.
+    ///
+    /// # Errors
+    ///
+    /// If the broker refuses, or the connection goes.
+    async fn unbind(&self, group: &Group) -> Result<(), TransportError>;
+
+    /// Removes the queues of a group if they hold nothing and nobody takes part. Says whether they
+    /// are gone.
+    ///
+    /// # Errors
+    ///
+    /// As for [`unbind`](Self::unbind).
+    async fn remove(&self, group: &Group) -> Result<bool, TransportError>;
 
     /// Whether there is a connection now.
     fn connected(&self) -> bool;
@@ -71,15 +90,20 @@ pub enum Settlement {
     Failed(String),
 }
 
-/// A consumer group: a queue of its own, shared by the instances of a service.
+/// A consumer group: a queue of its own, shared by the instances of a service, or a queue for each
+/// partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
-    /// The name of the queue.
+    /// The name of the queue, or what the names of the partitions' queues begin with.
     pub name: String,
     /// What the queue receives.
     pub bindings: Vec<Binding>,
     /// How many messages may be under way to this member without being acknowledged.
     pub prefetch: u16,
+    /// The partition that is taken part in, if the group is ordered. A partition delivers to one
+    /// member at a time, and to the next one only when that one has left or is gone, beginning
+    /// with what it had not acknowledged. Messages without a key are in the first partition.
+    pub partition: Option<Partition>,
 }
 
 /// One kind of message that a group receives.
@@ -96,18 +120,41 @@ pub struct Binding {
 pub struct Subscription {
     /// The messages, as they come. Ends when the transport is closed.
     pub deliveries: mpsc::UnboundedReceiver<Delivery>,
+    bound: CancellationToken,
     /// Tells the transport when the subscription is dropped.
     _membership: DropGuard,
 }
 
 impl Subscription {
-    /// A subscription whose end cancels the token behind the guard.
-    pub fn new(deliveries: mpsc::UnboundedReceiver<Delivery>, membership: DropGuard) -> Self {
+    /// A subscription whose end cancels the token behind the guard. The transport cancels `bound`
+    /// when the group's queue is there and bound.
+    pub fn new(
+        deliveries: mpsc::UnboundedReceiver<Delivery>,
+        bound: CancellationToken,
+        membership: DropGuard,
+    ) -> Self {
         Self {
             deliveries,
+            bound,
             _membership: membership,
         }
     }
+
+    /// Cancelled when the group's queue is there and bound: from then on nothing is missed.
+    pub fn bound(&self) -> CancellationToken {
+        self.bound.clone()
+    }
+}
+
+/// Why a transport could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("the broker could not {action}")]
+pub struct TransportError {
+    /// What it was asked, as in "could not `unbind the queue`".
+    pub action: &'static str,
+    /// What the transport's library said.
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
 /// One delivery of a message to a member of a group.

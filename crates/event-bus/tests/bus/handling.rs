@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use event_bus::{
-    BatchHandler, DuplicateHandler, Envelope, Handler, HandlerError, Lineage, Received,
-    TraceContext, UnitOfWork,
+    BatchHandler, Envelope, Handler, HandlerError, Lineage, Received, StartError, TraceContext,
+    UnitOfWork,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -211,11 +211,11 @@ async fn two_handlers_that_cant_be_told_apart_are_refused(ground: &Ground) {
         .await
         .handle::<Placed, _>(Effect::named("same"))
         .handle::<Placed, _>(Effect::named("same"));
-    let refused: Result<_, DuplicateHandler> = stock.start(CancellationToken::new()).await;
+    let refused: Result<_, StartError> = stock.start(CancellationToken::new()).await;
     let message = refused.expect_err("it is refused").to_string();
     assert_eq!(
         message,
-        "two handlers named `same` were added for the event `shop.order.placed`"
+        "two handlers named `same` were added for `shop.order.placed`"
     );
 }
 

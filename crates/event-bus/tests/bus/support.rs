@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use event_bus::transport::Transport;
 use event_bus::{
     BusSettings, Command, Envelope, Event, EventBus, EventBusBuilder, Handler, HandlerError,
-    InMemory, Message, RabbitMq, Received, RetryPolicy, Transport, UnitOfWork,
+    InMemory, Message, RabbitMq, Received, RetryPolicy, UnitOfWork,
 };
 use serde::{Deserialize, Serialize};
 use test_servers::{TestBroker, TestDatabase};
@@ -155,6 +156,7 @@ pub(crate) fn quick() -> BusSettings {
             delayed: 2,
             first_delay: Duration::from_millis(20),
             max_delay: Duration::from_millis(50),
+            ..RetryPolicy::default()
         },
         ..BusSettings::default()
     }

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_bus::{
-    Binding, Envelope, Event, Group, InMemory, Kind, Lineage, Message, RabbitMq, Receipt,
-    Settlement, Subscription, TraceContext, Transport,
-};
+use event_bus::transport::{Binding, Group, Receipt, Settlement, Subscription, Transport};
+use event_bus::{Envelope, Event, InMemory, Kind, Lineage, Message, RabbitMq, TraceContext};
 use test_servers::TestBroker;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -77,6 +75,7 @@ pub(crate) fn group(name: &str, patterns: &[&str]) -> Group {
             })
             .collect(),
         prefetch: 100,
+        partition: None,
     }
 }
 

@@ -6,7 +6,8 @@
 
 mod ground;
 
-use event_bus::{Binding, Envelope, Group, Kind, Receipt, Settlement, TraceContext};
+use event_bus::transport::{Binding, Group, Receipt, Settlement};
+use event_bus::{Envelope, Kind, TraceContext};
 use tokio::time::timeout;
 use uuid::Uuid;
 

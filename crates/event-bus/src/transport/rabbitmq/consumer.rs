@@ -23,74 +23,95 @@ const REOPEN_DELAY: Duration = Duration::from_secs(1);
 /// in the order in which messages are passed on.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Source {
-    /// What the group is bound for.
+    /// What the group, or the partition of it, is bound for.
     Group,
     /// What the broker has given up on.
     Dead,
 }
 
-/// Passes on what one queue of a group delivers, on one channel after another, until cancelled.
-pub(super) async fn run(
-    connection: Supervised,
-    group: Group,
-    source: Source,
-    deliveries: UnboundedSender<Delivery>,
-    cancelled: CancellationToken,
-) {
-    loop {
-        let consuming = consume(&connection, &group, source, &deliveries);
-        match cancelled.run_until_cancelled(consuming).await {
-            None => return,
-            Some(Ok(())) => {}
-            Some(Err(error)) => {
-                tracing::warn!(queue = group.name, %error, "consuming was interrupted");
-            }
-        }
-        let pause = tokio::time::sleep(REOPEN_DELAY);
-        if cancelled.run_until_cancelled(pause).await.is_none() {
-            return;
-        }
-    }
+/// What one queue of a group delivers, on one channel after another.
+#[derive(Debug)]
+pub(super) struct QueueConsumer {
+    pub(super) connection: Supervised,
+    pub(super) group: Group,
+    pub(super) source: Source,
+    pub(super) deliveries: UnboundedSender<Delivery>,
+    /// Cancelled by this, once the group is bound.
+    pub(super) bound: CancellationToken,
+    pub(super) cancelled: CancellationToken,
 }
 
-/// Sets a channel up and passes on what it delivers, until it ends.
-///
-/// When this is dropped, the consumer is cancelled. The channel stays open for acknowledgements
-/// still to come, until the last receipt goes.
-async fn consume(
-    connection: &Supervised,
-    group: &Group,
-    source: Source,
-    deliveries: &UnboundedSender<Delivery>,
-) -> lapin::Result<()> {
-    let Some(connection) = connection.get().await else {
-        return Ok(());
-    };
-    let channel = connection.create_channel().await?;
-    topology::declare_exchanges(&channel).await?;
-    topology::declare_group(&channel, group).await?;
-    channel
-        .basic_qos(group.prefetch, BasicQosOptions::default())
-        .await?;
-    let (queue, given_up) = match source {
-        Source::Group => (group.name.clone(), false),
-        Source::Dead => (topology::dead_queue(&group.name), true),
-    };
-    let mut consumer = subscribe(&channel, &queue).await?;
-    let acknowledge = Arc::new(ChannelAcknowledge::new(channel));
-    while let Some(delivery) = consumer.next().await {
-        let delivery = delivery?;
-        let receipt = acknowledge.clone().receipt(delivery.delivery_tag);
-        let passed_on = deliveries.send(Delivery {
-            content: wire::read(delivery).map(Arc::new),
-            given_up,
-            receipt,
-        });
-        if passed_on.is_err() {
-            break;
+impl QueueConsumer {
+    /// Passes on what the queue delivers, until cancelled.
+    pub(super) async fn run(self) {
+        loop {
+            match self.consume().await {
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::warn!(queue = self.queue(), %error, "consuming was interrupted");
+                }
+            }
+            let pause = tokio::time::sleep(REOPEN_DELAY);
+            if self.cancelled.run_until_cancelled(pause).await.is_none() {
+                return;
+            }
         }
     }
-    Ok(())
+
+    fn queue(&self) -> String {
+        match self.source {
+            Source::Group => topology::queue_of(&self.group),
+            Source::Dead => topology::dead_queue(&self.group.name),
+        }
+    }
+
+    /// Sets a channel up and passes on what it delivers, until it ends or this is cancelled.
+    async fn consume(&self) -> lapin::Result<()> {
+        let opened = self.cancelled.run_until_cancelled(self.open()).await;
+        let Some((channel, mut consumer)) = opened.transpose()?.flatten() else {
+            return Ok(());
+        };
+        self.bound.cancel();
+        let acknowledge = Arc::new(ChannelAcknowledge::new(channel.clone()));
+        loop {
+            let next = self.cancelled.run_until_cancelled(consumer.next());
+            let Some(next) = next.await else {
+                break;
+            };
+            let Some(delivery) = next.transpose()? else {
+                return Ok(());
+            };
+            let receipt = acknowledge.clone().receipt(delivery.delivery_tag);
+            // Whoever listened has left; cancelling is under way.
+            let _ = self.deliveries.send(Delivery {
+                content: wire::read(delivery).map(Arc::new),
+                given_up: matches!(self.source, Source::Dead),
+                receipt,
+            });
+        }
+        // A consumer that is only cancelled keeps what it was sent, and the next one of the
+        // partition would be given what comes behind. With the channel it goes back first.
+        if self.group.partition.is_some() {
+            let _ = channel.close(200, "left the group".into()).await;
+        }
+        // Otherwise the channel stays open for acknowledgements still to come, until the last
+        // receipt goes.
+        Ok(())
+    }
+
+    async fn open(&self) -> lapin::Result<Option<(Channel, Consumer)>> {
+        let Some(connection) = self.connection.get().await else {
+            return Ok(None);
+        };
+        let channel = connection.create_channel().await?;
+        topology::declare_exchanges(&channel).await?;
+        topology::declare_group(&channel, &self.group).await?;
+        channel
+            .basic_qos(self.group.prefetch, BasicQosOptions::default())
+            .await?;
+        let consumer = subscribe(&channel, &self.queue()).await?;
+        Ok(Some((channel, consumer)))
+    }
 }
 
 async fn subscribe(channel: &Channel, queue: &str) -> lapin::Result<Consumer> {

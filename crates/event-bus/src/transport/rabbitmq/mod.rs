@@ -8,6 +8,7 @@ mod connection;
 mod consumer;
 mod publisher;
 mod topology;
+mod unbinding;
 mod wire;
 
 use async_trait::async_trait;
@@ -18,10 +19,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::connection::Supervised;
-use self::consumer::Source;
+use self::consumer::{QueueConsumer, Source};
 use self::publisher::Publisher;
-use super::{Capabilities, Group, Settlement, Subscription, Transport};
+use super::{Capabilities, Group, Settlement, Subscription, Transport, TransportError};
 use crate::envelope::Envelope;
+use crate::partition::Partition;
 
 /// Messages over RabbitMQ.
 #[derive(Debug)]
@@ -80,16 +82,32 @@ impl Transport for RabbitMq {
         let (sender, deliveries) = mpsc::unbounded_channel();
         let cancelled = self.closed.child_token();
         let membership = cancelled.clone().drop_guard();
-        for source in [Source::Group, Source::Dead] {
-            self.tasks.spawn(consumer::run(
-                self.consuming.clone(),
-                group.clone(),
-                source,
-                sender.clone(),
-                cancelled.clone(),
-            ));
+        let bound = CancellationToken::new();
+        let sources: &[Source] = match group.partition {
+            // What the broker gave up on is looked after along with the first partition.
+            None | Some(Partition { index: 0, .. }) => &[Source::Group, Source::Dead],
+            Some(_) => &[Source::Group],
+        };
+        for source in sources {
+            let consumer = QueueConsumer {
+                connection: self.consuming.clone(),
+                group: group.clone(),
+                source: *source,
+                deliveries: sender.clone(),
+                bound: bound.clone(),
+                cancelled: cancelled.clone(),
+            };
+            self.tasks.spawn(consumer.run());
         }
-        Subscription::new(deliveries, membership)
+        Subscription::new(deliveries, bound, membership)
+    }
+
+    async fn unbind(&self, group: &Group) -> Result<(), TransportError> {
+        unbinding::unbind(&self.consuming, group).await
+    }
+
+    async fn remove(&self, group: &Group) -> Result<bool, TransportError> {
+        unbinding::remove(&self.consuming, group).await
     }
 
     fn connected(&self) -> bool {

@@ -5,7 +5,8 @@
 //! attributes are headers with the prefix `cloudEvents_`, the body is the data. What AMQP has a
 //! property for (`message_id`, `type`, `app_id`, `content_type`, `timestamp`) stands there as
 //! well, and serves a publisher that knows no CloudEvents. Trace context is in the headers
-//! `traceparent` and `tracestate`.
+//! `traceparent` and `tracestate`. The header `partition-bucket` sorts messages with a partition
+//! key into the partitions of ordered groups, see [`bucket_of`].
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -17,6 +18,7 @@ use uuid::Uuid;
 use super::topology;
 use crate::envelope::{Envelope, TraceContext};
 use crate::message::Kind;
+use crate::partition::bucket_of;
 use crate::transport::Malformed;
 
 const PREFIX: &str = "cloudEvents_";
@@ -27,6 +29,7 @@ const MAX_TRACESTATE_BYTES: usize = 512;
 /// The properties an envelope is published with.
 pub(super) fn properties(envelope: &Envelope) -> BasicProperties {
     let mut headers = FieldTable::default();
+    let mut bucket = None;
     let mut set = |name: String, value: AMQPValue| {
         headers.insert(ShortString::from(name), value);
     };
@@ -42,9 +45,13 @@ pub(super) fn properties(envelope: &Envelope) -> BasicProperties {
     }
     if let Some(key) = &envelope.partition_key {
         attribute("partitionkey", key);
+        bucket = Some(bucket_of(key));
     }
     let version = AMQPValue::LongLongInt(envelope.version.into());
     set(format!("{PREFIX}dataversion"), version);
+    if let Some(bucket) = bucket {
+        set(topology::BUCKET.to_owned(), text(&bucket.to_string()));
+    }
     if let Some(traceparent) = &envelope.trace.traceparent {
         set("traceparent".to_owned(), text(traceparent));
     }

@@ -1,0 +1,256 @@
+//! The consumer groups of a running bus: those it was started with, and those that come and go.
+
+mod members;
+mod partitions;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::consumer_group::GroupPlan;
+use crate::dispatcher::{self, Dispatcher};
+use crate::handler_entry::HandlerEntry;
+use crate::kill_switch::Switches;
+use crate::partition::Partition;
+use crate::registry::{self, Registry};
+use crate::start_error::StartError;
+use crate::transport::{Group, Transport, TransportError};
+use crate::unit_of_work::Publisher;
+use crate::wake::WakeUp;
+
+/// After this time without a message, a queue that is bound for nothing counts as empty.
+const QUIET: Duration = Duration::from_millis(250);
+/// How long the broker may take to notice that nobody consumes a queue any more.
+const REMOVAL_TRIES: u32 = 20;
+const REMOVAL_PAUSE: Duration = Duration::from_millis(100);
+
+/// The groups of a bus.
+pub(crate) struct Groups {
+    pub(crate) pool: PgPool,
+    pub(crate) publisher: Arc<Publisher>,
+    pub(crate) transport: Arc<dyn Transport>,
+    /// Ends handling when cancelled, after the batch at hand.
+    pub(crate) shutdown: CancellationToken,
+    /// Ends what has not ended by itself in time.
+    pub(crate) abandon: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) active: Mutex<BTreeMap<String, Arc<ActiveGroup>>>,
+}
+
+/// A group that handles messages.
+#[derive(Debug)]
+pub(crate) struct ActiveGroup {
+    pub(crate) dispatcher: Arc<Dispatcher>,
+    /// What it is for the transport. Of an ordered group, its first partition.
+    pub(crate) group: Group,
+    /// Cancelled when the group's queue is there and bound.
+    pub(crate) bound: CancellationToken,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Groups {
+    /// Starts a group. It takes part as soon as there is a connection.
+    ///
+    /// # Errors
+    ///
+    /// If it can't stand beside the others.
+    pub(crate) async fn start(&self, plan: GroupPlan) -> Result<Arc<ActiveGroup>, StartError> {
+        let active = self.add(plan)?;
+        match active.group.partition {
+            None => self.start_workers(&active).await,
+            Some(partition) => {
+                let spread = partitions::run(
+                    self.pool.clone(),
+                    self.transport.clone(),
+                    active.clone(),
+                    partition.of,
+                    active.stop.clone(),
+                );
+                self.spawn(&active, spread);
+            }
+        }
+        for _ in 0..active.dispatcher.settings.workers {
+            let retrier = dispatcher::run_retrier(active.dispatcher.clone(), active.stop.clone());
+            self.spawn(&active, retrier);
+        }
+        Ok(active)
+    }
+
+    async fn start_workers(&self, active: &Arc<ActiveGroup>) {
+        let subscription = self.transport.subscribe(active.group.clone()).await;
+        let bound = (subscription.bound(), active.bound.clone());
+        self.spawn(active, async move {
+            bound.0.cancelled().await;
+            bound.1.cancel();
+        });
+        let subscription = Arc::new(tokio::sync::Mutex::new(subscription));
+        for _ in 0..active.dispatcher.settings.workers {
+            let dispatcher = active.dispatcher.clone();
+            let worker = dispatcher.run(subscription.clone(), active.stop.clone());
+            self.spawn(active, worker);
+        }
+    }
+
+    fn add(&self, plan: GroupPlan) -> Result<Arc<ActiveGroup>, StartError> {
+        let mut active = self.lock();
+        let others = active.values().flat_map(|group| {
+            let entries = group.dispatcher.registry.entries();
+            entries.map(|entry| (group.group.name.as_str(), entry))
+        });
+        check(std::slice::from_ref(&plan), others.collect())?;
+        let registry = Registry::new(plan.handlers);
+        let group = Group {
+            name: plan.name.clone(),
+            bindings: registry.bindings(),
+            prefetch: plan.settings.prefetch,
+            partition: plan.settings.partitions.map(|of| Partition {
+                index: 0,
+                of: of.get(),
+            }),
+        };
+        let added = Arc::new(ActiveGroup {
+            dispatcher: Arc::new(Dispatcher {
+                pool: self.pool.clone(),
+                publisher: self.publisher.clone(),
+                switches: Switches::new(plan.settings.kill_switch, registry.handler_names()),
+                registry,
+                settings: plan.settings,
+                retry_stored: WakeUp::default(),
+            }),
+            group,
+            bound: CancellationToken::new(),
+            stop: self.shutdown.child_token(),
+            tasks: TaskTracker::new(),
+        });
+        active.insert(plan.name, added.clone());
+        Ok(added)
+    }
+
+    /// Ends a group for good: nothing new reaches its queue, what has reached it is handled, and
+    /// then the queue goes, unless other instances still take part.
+    pub(crate) async fn end(&self, active: &ActiveGroup) -> Result<(), TransportError> {
+        self.transport.unbind(&active.group).await?;
+        self.stop(active).await;
+        // From here on nobody of this instance binds it again when a connection is made anew.
+        let unbound = Group {
+            bindings: Vec::new(),
+            ..active.group.clone()
+        };
+        for partition in partitions_of(&unbound) {
+            let mut rest = self.transport.subscribe(partition).await;
+            let bound = rest.bound();
+            if self
+                .shutdown
+                .run_until_cancelled(bound.cancelled())
+                .await
+                .is_none()
+            {
+                return Ok(());
+            }
+            let drain = active.dispatcher.drain(&mut rest, QUIET, &self.shutdown);
+            drain.await;
+        }
+        for _ in 0..REMOVAL_TRIES {
+            if self.transport.remove(&unbound).await? {
+                return Ok(());
+            }
+            tokio::time::sleep(REMOVAL_PAUSE).await;
+        }
+        tracing::info!(
+            group = active.group.name,
+            "the group's queue stays, since other instances take part in it"
+        );
+        Ok(())
+    }
+
+    /// Ends this instance's part in a group, and waits for what is under way.
+    pub(crate) async fn stop(&self, active: &ActiveGroup) {
+        active.stop.cancel();
+        active.tasks.close();
+        active.tasks.wait().await;
+        self.lock().remove(&active.group.name);
+    }
+
+    /// The names of the handlers that a message has, in whichever groups they are.
+    pub(crate) fn handler_names_of(&self, message: &str) -> Vec<&'static str> {
+        let active = self.lock();
+        let groups = active.values();
+        let handlers = groups.flat_map(|g| g.dispatcher.registry.handlers_of(message));
+        handlers.map(|handler| handler.name).collect()
+    }
+
+    /// The handlers that are paused, sorted.
+    pub(crate) fn paused(&self) -> Vec<&'static str> {
+        let active = self.lock();
+        let mut paused: Vec<_> = active
+            .values()
+            .flat_map(|group| group.dispatcher.switches.paused())
+            .collect();
+        paused.sort_unstable();
+        paused.dedup();
+        paused
+    }
+
+    /// Wakes those who look for stored messages.
+    pub(crate) fn wake_retriers(&self) {
+        for group in self.lock().values() {
+            group.dispatcher.retry_stored.ring();
+        }
+    }
+
+    fn spawn(&self, active: &ActiveGroup, task: impl Future<Output = ()> + Send + 'static) {
+        let abandon = self.abandon.clone();
+        let task = active.tasks.track_future(task);
+        self.tasks.spawn(async move {
+            abandon.run_until_cancelled(task).await;
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<ActiveGroup>>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Groups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.lock().keys()).finish()
+    }
+}
+
+/// Looks whether groups can stand beside each other and beside handlers that are there, each of
+/// them with the name of its group.
+pub(crate) fn check<'a>(
+    plans: &'a [GroupPlan],
+    mut others: Vec<(&'a str, &'a HandlerEntry)>,
+) -> Result<(), StartError> {
+    for plan in plans {
+        if others.iter().any(|(group, _)| *group == plan.name) {
+            let name = plan.name.clone();
+            return Err(StartError::InvalidGroup { name });
+        }
+        for entry in &plan.handlers {
+            registry::check_beside(entry, others.iter().map(|(_, other)| *other))?;
+            others.push((&plan.name, entry));
+        }
+    }
+    Ok(())
+}
+
+/// The group itself, or each of its partitions.
+fn partitions_of(group: &Group) -> Vec<Group> {
+    match group.partition {
+        None => vec![group.clone()],
+        Some(Partition { of, .. }) => (0..of)
+            .map(|index| Group {
+                partition: Some(Partition { index, of }),
+                ..group.clone()
+            })
+            .collect(),
+    }
+}

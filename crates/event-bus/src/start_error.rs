@@ -1,0 +1,55 @@
+//! Why a bus can't be started as it was put together.
+
+/// A mistake in how a bus, or a consumer group of it, was put together. It would be there at every
+/// start, and is told before anything is begun.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Inbox, retries and dead letters could not tell the two apart.
+    #[error("two handlers named `{handler}` were added for `{message}`")]
+    DuplicateHandler {
+        /// The name of the message, or the pattern.
+        message: String,
+        /// The name of both handlers.
+        handler: &'static str,
+    },
+    /// A command is for one receiver.
+    #[error("the command `{command}` has a receiver already, `{handler}` would be a second")]
+    SecondReceiver {
+        /// The name of the command.
+        command: &'static str,
+        /// The handler that was added last.
+        handler: &'static str,
+    },
+    /// What the one type writes, the other could not read.
+    #[error("two message types have the name `{message}`")]
+    NameOfTwoTypes {
+        /// The name of both.
+        message: &'static str,
+    },
+    /// A pattern is words separated by dots, 255 bytes at most.
+    #[error("`{handler}` was added for a pattern that is empty or longer than 255 bytes")]
+    InvalidPattern {
+        /// The handler that was added for it.
+        handler: &'static str,
+    },
+    /// The name of a queue is made of it, and has to fit into 255 bytes with what is added.
+    #[error(
+        "`{name}` can't name a consumer group: 1 to 100 letters, digits, `-` and `_` can, and each name once"
+    )]
+    InvalidGroup {
+        /// The name that was given.
+        name: String,
+    },
+    /// How many partitions an ordered group can have is bounded by the bits of a key that are
+    /// compared.
+    #[error("the group `{group}` has {partitions} partitions; 1 to {most} are possible")]
+    InvalidPartitions {
+        /// The group's name.
+        group: String,
+        /// How many were asked for.
+        partitions: u16,
+        /// How many are possible.
+        most: u16,
+    },
+}
