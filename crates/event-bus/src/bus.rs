@@ -93,6 +93,13 @@ impl EventBus {
         }
     }
 
+    /// Resolves when the queues of all groups are there and bound: what is published from then on
+    /// reaches them. [`start`](EventBusBuilder::start) does not wait for it, so that a service can
+    /// begin its work without the broker.
+    pub async fn bound(&self) {
+        self.groups.bound().await;
+    }
+
     /// How the bus is now.
     pub fn health(&self) -> BusHealth {
         BusHealth {

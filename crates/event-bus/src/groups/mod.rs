@@ -177,6 +177,14 @@ impl Groups {
         self.lock().remove(&active.group.name);
     }
 
+    /// Resolves when all groups that are there now are bound.
+    pub(crate) async fn bound(&self) {
+        let bound: Vec<_> = self.lock().values().map(|g| g.bound.clone()).collect();
+        for group in bound {
+            group.cancelled().await;
+        }
+    }
+
     /// The names of the handlers that a message has, in whichever groups they are.
     pub(crate) fn handler_names_of(&self, message: &str) -> Vec<&'static str> {
         let active = self.lock();

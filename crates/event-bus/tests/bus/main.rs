@@ -4,10 +4,13 @@
     reason = "what fails in a test has to fail the test"
 )]
 
+mod groups;
 mod handling;
 mod hostile;
 mod housekeeping;
 mod letters;
+mod ordering;
+mod pausing;
 mod publishing;
 mod relaying;
 mod support;

@@ -84,6 +84,10 @@ impl Ground {
         self.broker.as_ref().expect("a test on RabbitMQ")
     }
 
+    pub(crate) fn broker_if_any(&self) -> Option<&TestBroker> {
+        self.broker.as_ref()
+    }
+
     /// A bus to be given handlers. Its retries are quick.
     pub(crate) async fn participant(&self, service: &str) -> EventBusBuilder {
         let pool = self.database.pool(service).await;

@@ -27,6 +27,10 @@ impl Ground {
         }
     }
 
+    pub(crate) fn broker(&self) -> &TestBroker {
+        self.broker.as_ref().expect("a test on RabbitMQ")
+    }
+
     pub(crate) fn in_memory() -> Self {
         Self {
             broker: None,
