@@ -13,6 +13,7 @@ use crate::groups::{self, Groups};
 use crate::message::Message;
 use crate::running::Running;
 use crate::settings::BusSettings;
+use crate::signals;
 use crate::start_error::StartError;
 use crate::subscription::{Subscription, Tentative};
 use crate::transport::{Settlement, Transport};
@@ -138,6 +139,7 @@ impl EventBus {
         shutdown: CancellationToken,
     ) -> Result<Self, StartError> {
         groups::check(&plans, Vec::new())?;
+        signals::describe();
         let publisher = Arc::new(Publisher {
             service: builder.service,
             relay: WakeUp::default(),

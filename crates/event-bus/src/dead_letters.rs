@@ -111,6 +111,6 @@ pub(crate) async fn insert(
         error = letter.reasons.join(": "),
         "a message went to the dead letters"
     );
-    metrics::counter!("event_bus.dead_letters", "reason" => letter.reason.as_str()).increment(1);
+    crate::signals::dead_letter(letter.reason.as_str());
     Ok(())
 }

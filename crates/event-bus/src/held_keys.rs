@@ -12,6 +12,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::envelope::Envelope;
+use crate::signals;
 
 /// A message that has to wait behind others of its key.
 #[derive(Debug, Clone)]
@@ -89,7 +90,7 @@ pub(crate) async fn append(
     )
     .execute(connection)
     .await?;
-    metrics::counter!("event_bus.inbox.held").increment(messages.len() as u64);
+    signals::held(messages.len());
     Ok(())
 }
 

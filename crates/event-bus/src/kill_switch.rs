@@ -8,6 +8,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::signals;
+
 /// When a handler is paused, and for how long.
 ///
 /// Only failures that may pass count: what a handler rejects says nothing of the next message.
@@ -141,7 +143,7 @@ impl Switches {
         });
         if resumed == Some(true) {
             tracing::info!(handler, "a paused handler works again and is resumed");
-            metrics::gauge!("event_bus.handler.paused", "handler" => handler.to_owned()).set(0.0);
+            signals::paused(handler, false);
         }
     }
 
@@ -157,7 +159,7 @@ impl Switches {
                 ?pause,
                 "a handler fails nearly always and is paused; its messages are kept"
             );
-            metrics::gauge!("event_bus.handler.paused", "handler" => handler.to_owned()).set(1.0);
+            signals::paused(handler, true);
         }
     }
 

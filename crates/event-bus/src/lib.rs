@@ -56,6 +56,8 @@ mod running;
 #[cfg(feature = "postgres")]
 mod settings;
 #[cfg(feature = "postgres")]
+mod signals;
+#[cfg(feature = "postgres")]
 mod start_error;
 #[cfg(feature = "postgres")]
 mod subscription;

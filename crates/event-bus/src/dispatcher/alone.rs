@@ -13,7 +13,7 @@ use crate::held_keys::{self, Held};
 use crate::retries::{self, StoredRetry};
 use crate::retry_policy::jitter;
 use crate::unit_of_work::UnitOfWork;
-use crate::{inbox, outage};
+use crate::{inbox, outage, signals};
 
 impl Dispatcher {
     /// Settles a message for each of its handlers.
@@ -101,7 +101,7 @@ impl Dispatcher {
         let mut work = self.begin().await?;
         let claim = (task.envelope.id, handler.name);
         if inbox::claim(&mut work, &[claim]).await?.is_empty() {
-            span::count_duplicates(1);
+            signals::duplicates(1);
             return Ok(0);
         }
         let fresh = vec![(handler, task.clone())];
@@ -174,7 +174,7 @@ impl Dispatcher {
                 error = reasons.join(": "),
                 "a handler failed, its message is tried again later"
             );
-            metrics::counter!("event_bus.retries", "handler" => retry.handler.clone()).increment(1);
+            signals::retry_stored(&retry.handler);
             self.retry_stored.ring();
             return Ok(());
         }

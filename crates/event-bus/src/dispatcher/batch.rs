@@ -9,8 +9,8 @@ use super::{Dispatcher, Unsettled, span};
 use crate::dead_letters::{self, DeadLetter, Reason};
 use crate::envelope::{Envelope, MAX_BODY_BYTES};
 use crate::handler_entry::{HandlerEntry, Task};
-use crate::inbox;
 use crate::registry::Registry;
+use crate::{inbox, signals};
 use crate::transport::{Delivery, Receipt};
 use crate::unit_of_work::UnitOfWork;
 
@@ -138,7 +138,7 @@ impl Dispatcher {
             .map(|(handler, envelope)| (envelope.id, handler.name))
             .collect();
         let mut fresh = inbox::claim(work, &claims).await?;
-        span::count_duplicates(claims.len() - fresh.len());
+        signals::duplicates(claims.len() - fresh.len());
         // Removed, so that a message that is in the batch twice is handled once.
         let is_fresh = |(handler, envelope): &(&HandlerEntry, &Arc<Envelope>)| {
             fresh.remove(&(envelope.id, handler.name.to_owned()))

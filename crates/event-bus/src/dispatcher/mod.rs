@@ -24,11 +24,11 @@ use tokio_util::sync::CancellationToken;
 use crate::consumer_group::GroupSettings;
 use crate::handler_entry::HandlerFailure;
 use crate::kill_switch::Switches;
-use crate::outage;
 use crate::registry::Registry;
 use crate::transport::{Delivery, Receipt, Subscription};
 use crate::unit_of_work::{Publisher, UnitOfWork};
 use crate::wake::WakeUp;
+use crate::{outage, signals};
 
 pub(crate) use self::retrier::run as run_retrier;
 
@@ -41,6 +41,8 @@ const MOST_REFUSALS: u32 = 5;
 /// What handling the messages of a consumer group works with.
 #[derive(Debug)]
 pub(crate) struct Dispatcher {
+    /// The group's name.
+    pub(crate) group: String,
     pub(crate) pool: PgPool,
     pub(crate) publisher: Arc<Publisher>,
     pub(crate) registry: Registry,
@@ -111,6 +113,7 @@ impl Dispatcher {
     /// Handles what arrived together. What is not settled when it returns was interrupted by the
     /// shutdown and will be delivered again.
     async fn settle(&self, arrived: Vec<Delivery>, shutdown: &CancellationToken) {
+        signals::consumed(&self.group, arrived.len());
         let (messages, unreadable) = batch::sort_out(arrived, &self.registry);
         for letter in unreadable {
             let bury = || self.bury_unreadable(&letter);

@@ -7,7 +7,7 @@ use tracing::{Span, field};
 
 use crate::envelope::TraceContext;
 use crate::handler_entry::{HandlerEntry, Task};
-use crate::trace;
+use crate::{signals, trace};
 
 /// The span of a batch. It belongs to no message's trace.
 pub(super) fn for_batch(messages: usize) -> Span {
@@ -73,13 +73,6 @@ impl HandlingTimer {
 
 impl Drop for HandlingTimer {
     fn drop(&mut self) {
-        metrics::histogram!("messaging.process.duration", "handler" => self.what)
-            .record(self.started.elapsed());
-    }
-}
-
-pub(super) fn count_duplicates(duplicates: usize) {
-    if duplicates > 0 {
-        metrics::counter!("event_bus.inbox.duplicates").increment(duplicates as u64);
+        signals::processed(self.what, self.started.elapsed());
     }
 }

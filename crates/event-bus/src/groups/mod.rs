@@ -116,6 +116,7 @@ impl Groups {
         };
         let added = Arc::new(ActiveGroup {
             dispatcher: Arc::new(Dispatcher {
+                group: plan.name.clone(),
                 pool: self.pool.clone(),
                 publisher: self.publisher.clone(),
                 switches: Switches::new(plan.settings.kill_switch, registry.handler_names()),

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Relay;
-use crate::outbox;
 use crate::transport::Settlement;
+use crate::{outbox, signals};
 
 /// How often it reads from the start again while it can't catch up: for rows that were committed
 /// after rows behind them, and for messages whose publishing failed.
@@ -128,8 +128,13 @@ impl<'a> Leader<'a> {
         }
         let confirms = self.relay.transport.publish(envelopes).await;
         self.in_flight.extend(&positions);
-        self.chunks
-            .push(async move { positions.into_iter().zip(confirms.await).collect() }.boxed());
+        let handed_over = Instant::now();
+        let settled = async move {
+            let settlements = confirms.await;
+            signals::published_in(handed_over.elapsed());
+            positions.into_iter().zip(settlements).collect()
+        };
+        self.chunks.push(settled.boxed());
         Ok(())
     }
 
@@ -157,8 +162,8 @@ impl<'a> Leader<'a> {
                 Settlement::Failed(reason) => failed.get_or_insert((0, reason)).0 += 1,
             }
         }
-        count("confirmed", confirmed.len());
-        count("returned", unroutable.len());
+        signals::sent(confirmed.len(), None);
+        signals::sent(unroutable.len(), Some("unroutable"));
         if !confirmed.is_empty() {
             outbox::delete(&mut self.connection, &confirmed).await?;
         }
@@ -171,7 +176,7 @@ impl<'a> Leader<'a> {
             self.tick_at = self.tick_at.min(Instant::now() + SHORTEST_TICK);
         }
         if let Some((messages, reason)) = failed {
-            count("failed", messages);
+            signals::sent(messages, Some("unconfirmed"));
             tracing::warn!(messages, reason, "publishing failed and is tried again");
             self.paused_until = Some(Instant::now() + PUBLISH_RETRY);
             self.more = true;
@@ -204,12 +209,5 @@ impl<'a> Leader<'a> {
         self.tick_at = Instant::now() + wait.min(poll_interval).max(SHORTEST_TICK);
         self.more = true;
         Ok(())
-    }
-}
-
-fn count(outcome: &'static str, messages: usize) {
-    if messages > 0 {
-        metrics::counter!("event_bus.outbox.published", "outcome" => outcome)
-            .increment(messages as u64);
     }
 }

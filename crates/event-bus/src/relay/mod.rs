@@ -7,6 +7,7 @@
 //! Deleting on confirm, instead of remembering how far it got, is what makes commits that come out
 //! of order harmless: a row that becomes visible late is simply still there.
 
+mod depths;
 mod leader;
 mod lock;
 
@@ -65,6 +66,7 @@ impl Relay {
         let led = tokio::select! {
             led = leader.lead(shutdown) => led,
             heard = self.hear(&mut listener) => heard,
+            () = depths::tell(&self.pool) => Ok(()),
         };
         leader.resign().await;
         led

@@ -12,6 +12,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::signals;
+
 /// A broker that accepts the TCP connection and then says nothing is given up after this.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const FIRST_DELAY: Duration = Duration::from_millis(100);
@@ -91,7 +93,7 @@ impl Shared {
         loop {
             let connection = Arc::new(self.connect().await);
             let mut events = Box::pin(connection.events_listener());
-            metrics::counter!("event_bus.broker.connects", "purpose" => self.purpose).increment(1);
+            signals::connected(self.purpose);
             tracing::info!(purpose = self.purpose, "connected to the broker");
             current.send_replace(Some(connection.clone()));
             let reason = loop {

@@ -1,0 +1,67 @@
+//! How much waits in the tables, looked at every few seconds by the instance that leads.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+
+use crate::signals::{self, Waiting};
+
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// Tells of the depths until dropped.
+pub(super) async fn tell(pool: &PgPool) {
+    let _leading = Leading::begin();
+    loop {
+        // A database that is away is told of by those who need it.
+        if let Ok(waiting) = waiting(pool).await {
+            signals::waiting(waiting);
+        }
+        tokio::time::sleep(INTERVAL).await;
+    }
+}
+
+/// Counts no further than 100,000 in each table: looking must not cost more than what is seen.
+async fn waiting(pool: &PgPool) -> Result<Waiting, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"select
+             (select count(*) from (select from outbox limit 100000) as counted) as "outbox!",
+             coalesce((select extract(epoch from clock_timestamp() - created_at)::float8
+                       from outbox order by position limit 1), 0) as "oldest_age!",
+             (select count(*) from (select from outbox_scheduled where returned = 0
+                                    limit 100000) as counted) as "scheduled!",
+             (select count(*) from (select from outbox_scheduled where returned > 0
+                                    limit 100000) as counted) as "unroutable!",
+             (select count(*) from (select from inbox_retries limit 100000) as counted) as "retries!",
+             (select count(*) from (select from inbox_held_keys limit 100000) as counted) as "held_keys!",
+             (select count(*) from (select from dead_letters limit 100000) as counted) as "dead_letters!""#
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(Waiting {
+        outbox: row.outbox,
+        oldest_age: row.oldest_age,
+        scheduled: row.scheduled,
+        unroutable: row.unroutable,
+        retries: row.retries,
+        held_keys: row.held_keys,
+        dead_letters: row.dead_letters,
+    })
+}
+
+/// Says that this instance leads, until it is dropped.
+struct Leading;
+
+impl Leading {
+    fn begin() -> Self {
+        signals::leading(true);
+        Self
+    }
+}
+
+impl Drop for Leading {
+    /// What it told of is for the next leader to tell.
+    fn drop(&mut self) {
+        signals::leading(false);
+        signals::waiting(Waiting::default());
+    }
+}
