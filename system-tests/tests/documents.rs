@@ -1,5 +1,6 @@
 //! Documents that name tests.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -39,4 +40,24 @@ fn every_test_that_the_guarantees_name_exists() {
             "there is no test {name}"
         );
     }
+}
+
+#[test]
+fn every_metric_of_the_bus_is_explained_and_no_other() {
+    let document = fs::read_to_string(root().join("docs/SIGNALS.md")).expect("the document");
+    let source = root().join("crates/event-bus/src/signals.rs");
+    let source = fs::read_to_string(source).expect("the source");
+    let measured: BTreeSet<&str> = source
+        .lines()
+        .filter_map(|line| line.strip_prefix("const "))
+        .filter_map(|line| line.split('"').nth(1))
+        .collect();
+    let explained: BTreeSet<&str> = document
+        .lines()
+        .filter(|line| line.contains("| counter |") || line.contains("| gauge |"))
+        .chain(document.lines().filter(|l| l.contains("| histogram |")))
+        .filter_map(|line| line.split('`').nth(1))
+        .collect();
+    assert!(measured.len() > 10, "the metrics are found: {measured:?}");
+    assert_eq!(measured, explained);
 }
