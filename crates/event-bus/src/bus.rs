@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::builder::EventBusBuilder;
+use crate::dead_letters::DeadLetters;
 use crate::envelope::{Envelope, Lineage, PublishError};
 use crate::message::Message;
 use crate::registry::Registry;
@@ -21,6 +22,9 @@ pub struct EventBus {
     pub(crate) pool: PgPool,
     pub(crate) publisher: Arc<Publisher>,
     pub(crate) transport: Arc<dyn Transport>,
+    /// Rung when a retry was stored.
+    pub(crate) retry_stored: WakeUp,
+    registry: Arc<Registry>,
     tasks: TaskTracker,
 }
 
@@ -83,6 +87,17 @@ impl EventBus {
         }
     }
 
+    /// The messages that could not be handled: to look at, to replay and to discard.
+    pub fn dead_letters(&self) -> DeadLetters {
+        DeadLetters::of(self.clone())
+    }
+
+    /// The names of the handlers that this bus has for a message.
+    pub(crate) fn handler_names_of(&self, message: &str) -> Vec<String> {
+        let handlers = self.registry.handlers_of(message).iter();
+        handlers.map(|handler| handler.name.to_owned()).collect()
+    }
+
     /// How the bus is now.
     pub fn health(&self) -> BusHealth {
         BusHealth {
@@ -111,6 +126,8 @@ impl EventBus {
             pool: builder.pool,
             publisher,
             transport: builder.transport,
+            retry_stored: WakeUp::default(),
+            registry: Arc::new(registry.clone()),
             tasks: TaskTracker::new(),
         };
         let running = Running::start(&bus, registry, &builder.settings, &shutdown).await;

@@ -58,6 +58,10 @@ pub use message::{Command, Event, Kind, Message, MessageKind};
 pub use {
     builder::EventBusBuilder,
     bus::{BusHealth, EventBus, PublishNowError},
+    dead_letters::{
+        BulkMode, DeadLetterDetails, DeadLetterFilter, DeadLetterReason, DeadLetterSummary,
+        DeadLetters, NotReplayable, ReplayOutcome, ReplayReport,
+    },
     handler::{BatchHandler, Handler, HandlerError},
     migrate::{migrate, migrator},
     received::Received,

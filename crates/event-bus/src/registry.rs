@@ -174,7 +174,7 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
 }
 
 /// All handlers of a bus.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Registry {
     by_message: HashMap<&'static str, Vec<HandlerEntry>>,
 }

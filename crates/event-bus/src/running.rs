@@ -14,7 +14,6 @@ use crate::registry::Registry;
 use crate::relay::Relay;
 use crate::settings::BusSettings;
 use crate::transport::{Group, Transport};
-use crate::wake::WakeUp;
 
 /// What runs behind an [`EventBus`].
 pub(crate) struct Running {
@@ -77,7 +76,7 @@ impl Running {
             publisher: bus.publisher.clone(),
             registry,
             settings: settings.clone(),
-            retry_stored: WakeUp::default(),
+            retry_stored: bus.retry_stored.clone(),
         });
         let subscription = bus.transport.subscribe(group).await;
         let subscription = Arc::new(Mutex::new(subscription));

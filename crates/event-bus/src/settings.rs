@@ -26,6 +26,8 @@ pub struct BusSettings {
     /// How long the inbox remembers. A message that is delivered again later than this would be
     /// handled again. Default 7 days.
     pub inbox_retention: Duration,
+    /// How long dead letters are kept, and for ever with `None`. Default 90 days.
+    pub dead_letter_retention: Option<Duration>,
     /// How long work under way may take to finish when the bus is stopped. Default 10 s.
     pub shutdown_grace: Duration,
 }
@@ -41,6 +43,7 @@ impl Default for BusSettings {
             poll_interval: Duration::from_secs(1),
             retry: RetryPolicy::default(),
             inbox_retention: Duration::from_secs(7 * 24 * 60 * 60),
+            dead_letter_retention: Some(Duration::from_secs(90 * 24 * 60 * 60)),
             shutdown_grace: Duration::from_secs(10),
         }
     }

@@ -11,3 +11,4 @@ mod letters;
 mod publishing;
 mod relaying;
 mod support;
+mod volume;
