@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
-use sqlx::PgConnection;
 use sqlx::types::Json;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::envelope::Envelope;
@@ -106,6 +106,16 @@ pub(crate) async fn delete(
 ) -> Result<(), sqlx::Error> {
     sqlx::query!("delete from outbox where position = any($1)", positions)
         .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Makes the space of deleted rows usable again, unless somebody is at it.
+///
+/// It does not give the space back to the system: for that it would have to keep everybody out.
+pub(crate) async fn vacuum(pool: &PgPool) -> Result<(), sqlx::Error> {
+    sqlx::query!("vacuum (skip_locked, truncate false) outbox")
+        .execute(pool)
         .await?;
     Ok(())
 }

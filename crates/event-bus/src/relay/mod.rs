@@ -9,6 +9,7 @@
 
 mod leader;
 mod lock;
+mod vacuum;
 
 use std::sync::Arc;
 use std::time::Duration;
