@@ -4,11 +4,13 @@
     reason = "what fails in a test has to fail the test"
 )]
 
+mod dead_letters;
 mod handling;
 mod hostile;
 mod housekeeping;
 mod letters;
 mod publishing;
 mod relaying;
+mod scheduling;
 mod support;
 mod volume;
