@@ -9,6 +9,7 @@ mod handling;
 mod hostile;
 mod housekeeping;
 mod letters;
+mod many_letters;
 mod publishing;
 mod relaying;
 mod scheduling;
