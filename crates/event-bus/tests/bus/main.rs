@@ -12,6 +12,7 @@ mod letters;
 mod many_letters;
 mod publishing;
 mod relaying;
+mod replaying;
 mod scheduling;
 mod support;
 mod volume;
