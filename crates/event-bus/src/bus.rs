@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::builder::EventBusBuilder;
 use crate::consumer_group::{ConsumerGroup, GroupPlan};
+use crate::dead_letters::DeadLetters;
 use crate::envelope::{Envelope, Lineage, PublishError};
 use crate::groups::{self, Groups};
 use crate::message::Message;
@@ -99,6 +100,11 @@ impl EventBus {
     /// begin its work without the broker.
     pub async fn bound(&self) {
         self.groups.bound().await;
+    }
+
+    /// The messages that could not be handled: to look at, to replay and to discard.
+    pub fn dead_letters(&self) -> DeadLetters {
+        DeadLetters::of(self.clone())
     }
 
     /// How the bus is now.

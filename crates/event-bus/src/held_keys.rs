@@ -94,6 +94,26 @@ pub(crate) async fn append(
     Ok(())
 }
 
+/// The messages among these dead letters that hold back their keys, each with its handler.
+pub(crate) async fn held_by_letters(
+    connection: &mut PgConnection,
+    letters: &[Uuid],
+) -> Result<Vec<(String, Uuid)>, sqlx::Error> {
+    let holding = sqlx::query!(
+        "select held.handler, held.message_id
+         from inbox_held_keys as held
+         join dead_letters as letter using (message_id, handler)
+         where letter.id = any($1)",
+        letters,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(holding
+        .into_iter()
+        .map(|row| (row.handler, row.message_id))
+        .collect())
+}
+
 /// Ends what a message holds back: the next message of its key becomes a retry that is due, or the
 /// key is free. Does nothing if the message holds no key.
 pub(crate) async fn advance(

@@ -5,20 +5,20 @@ use std::time::Duration;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use crate::inbox;
 use crate::settings::BusSettings;
+use crate::{dead_letters, inbox};
 
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// After the database failed.
 const RETRY: Duration = Duration::from_secs(30);
 
-/// Looks after the inbox's partitions, now and every hour, until shut down.
+/// Looks after the inbox's partitions and old dead letters, now and every hour, until shut down.
 pub(crate) async fn run(pool: PgPool, settings: BusSettings, shutdown: CancellationToken) {
     while !shutdown.is_cancelled() {
-        let pause = match inbox::keep(&pool, settings.inbox_retention).await {
+        let pause = match keep(&pool, &settings).await {
             Ok(()) => INTERVAL,
             Err(error) => {
-                tracing::warn!(%error, "could not look after the inbox, trying again");
+                tracing::warn!(%error, "could not look after the tables, trying again");
                 RETRY
             }
         };
@@ -26,4 +26,14 @@ pub(crate) async fn run(pool: PgPool, settings: BusSettings, shutdown: Cancellat
             .run_until_cancelled(tokio::time::sleep(pause))
             .await;
     }
+}
+
+/// Does each part, also when another one failed.
+async fn keep(pool: &PgPool, settings: &BusSettings) -> Result<(), sqlx::Error> {
+    let inbox = inbox::keep(pool, settings.inbox_retention).await;
+    let letters = match settings.dead_letter_retention {
+        Some(retention) => dead_letters::expire(pool, retention).await,
+        None => Ok(()),
+    };
+    inbox.and(letters)
 }

@@ -8,14 +8,14 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 /// A message and the name of one of its handlers.
-pub(crate) type Claim = (Uuid, &'static str);
+pub(crate) type Claim<'a> = (Uuid, &'a str);
 
 /// Takes messages for their handlers, and says which of them had not been taken before.
 ///
 /// If another transaction has taken one of them and not committed yet, this waits for it.
 pub(crate) async fn claim(
     connection: &mut PgConnection,
-    claims: &[Claim],
+    claims: &[Claim<'_>],
 ) -> Result<HashSet<(Uuid, String)>, sqlx::Error> {
     // In one order everywhere, so that two batches with the same messages can't deadlock.
     let mut claims = claims.to_vec();
@@ -36,6 +36,32 @@ pub(crate) async fn claim(
     .fetch_all(connection)
     .await?;
     Ok(fresh
+        .into_iter()
+        .map(|row| (row.message_id, row.handler))
+        .collect())
+}
+
+/// Which messages have not been taken for their handlers, as far as is committed.
+pub(crate) async fn unclaimed(
+    connection: &mut PgConnection,
+    claims: &[Claim<'_>],
+) -> Result<HashSet<(Uuid, String)>, sqlx::Error> {
+    let (ids, handlers): (Vec<Uuid>, Vec<String>) = claims
+        .iter()
+        .map(|(id, handler)| (*id, (*handler).to_owned()))
+        .unzip();
+    let unclaimed = sqlx::query!(
+        r#"select message_id as "message_id!", handler as "handler!"
+           from unnest($1::uuid[], $2::text[]) as claim (message_id, handler)
+           where not exists (select from inbox
+                             where inbox.message_id = claim.message_id
+                               and inbox.handler = claim.handler)"#,
+        &ids,
+        &handlers,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(unclaimed
         .into_iter()
         .map(|row| (row.message_id, row.handler))
         .collect())

@@ -79,6 +79,10 @@ pub use {
     builder::EventBusBuilder,
     bus::{BusHealth, EventBus, PublishNowError},
     consumer_group::ConsumerGroup,
+    dead_letters::{
+        BulkMode, DeadLetterDetails, DeadLetterFilter, DeadLetterReason, DeadLetterSummary,
+        DeadLetters, NotReplayable, ReplayOutcome, ReplayReport,
+    },
     handler::{BatchHandler, DynamicHandler, Handler, HandlerError},
     kill_switch::KillSwitch,
     migrate::{migrate, migrator},

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
-use sqlx::PgConnection;
 use sqlx::types::Json;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::envelope::Envelope;
@@ -62,6 +62,17 @@ pub(crate) async fn insert_scheduled(
     Ok(())
 }
 
+/// Forgets a message that still waits for its time, and says whether it did.
+pub(crate) async fn cancel_scheduled(
+    connection: &mut PgConnection,
+    id: Uuid,
+) -> Result<bool, sqlx::Error> {
+    let cancelled = sqlx::query!("delete from outbox_scheduled where message_id = $1", id)
+        .execute(connection)
+        .await?;
+    Ok(cancelled.rows_affected() > 0)
+}
+
 /// The next rows after a position, in order.
 pub(crate) async fn next(
     connection: &mut PgConnection,
@@ -99,6 +110,16 @@ pub(crate) async fn delete(
     Ok(())
 }
 
+/// Makes the space of deleted rows usable again, unless somebody is at it.
+///
+/// It does not give the space back to the system: for that it would have to keep everybody out.
+pub(crate) async fn vacuum(pool: &PgPool) -> Result<(), sqlx::Error> {
+    sqlx::query!("vacuum (skip_locked, truncate false) outbox")
+        .execute(pool)
+        .await?;
+    Ok(())
+}
+
 /// Sets messages aside that the broker has returned, until a later try: after 1 s, doubling with
 /// each return, at most 30 s.
 pub(crate) async fn set_aside(
@@ -121,21 +142,25 @@ pub(crate) async fn set_aside(
 
 /// Moves messages whose time has come to the end of the outbox, no more than so many at once, and
 /// says when the next one is due.
+///
+/// A message that is being cancelled is left alone until it is known whether it was: the relay
+/// waits for nobody's transaction.
 pub(crate) async fn release_due(
     connection: &mut PgConnection,
     limit: i64,
 ) -> Result<Option<Timestamp>, sqlx::Error> {
     sqlx::query!(
-        "with due as (
-             delete from outbox_scheduled
-             where message_id in (
-                 select message_id from outbox_scheduled
-                 where due_at <= clock_timestamp() order by due_at limit $1
-             )
-             returning *
+        "with due as materialized (
+             select message_id from outbox_scheduled
+             where due_at <= statement_timestamp() order by due_at limit $1
+             for update skip locked
+         ), released as (
+             delete from outbox_scheduled using due
+             where outbox_scheduled.message_id = due.message_id
+             returning outbox_scheduled.*
          )
          insert into outbox (attributes, body, returned, created_at)
-         select attributes, body, returned, created_at from due order by due_at, message_id",
+         select attributes, body, returned, created_at from released order by due_at, message_id",
         limit,
     )
     .execute(&mut *connection)

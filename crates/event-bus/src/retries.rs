@@ -84,7 +84,7 @@ pub(crate) async fn take_due(
     let row = sqlx::query!(
         r#"select handler, attributes as "attributes: Json<Envelope>", body, attempts, first_failed_at
            from inbox_retries
-           where next_at <= clock_timestamp() and handler = any($1)
+           where next_at <= statement_timestamp() and handler = any($1)
            order by next_at
            limit 1
            for update skip locked"#,

@@ -30,6 +30,8 @@ pub struct BusSettings {
     /// How long the inbox remembers. A message that is delivered again later than this would be
     /// handled again. Default 7 days.
     pub inbox_retention: Duration,
+    /// How long dead letters are kept, and for ever with `None`. Default 90 days.
+    pub dead_letter_retention: Option<Duration>,
     /// How long work under way may take to finish when the bus is stopped. Default 10 s.
     pub shutdown_grace: Duration,
 }
@@ -46,6 +48,7 @@ impl Default for BusSettings {
             retry: RetryPolicy::default(),
             kill_switch: Some(KillSwitch::default()),
             inbox_retention: Duration::from_secs(7 * 24 * 60 * 60),
+            dead_letter_retention: Some(Duration::from_secs(90 * 24 * 60 * 60)),
             shutdown_grace: Duration::from_secs(10),
         }
     }

@@ -25,6 +25,7 @@ const RETRIES_WAITING: &str = "event_bus.retries.waiting";
 const HELD: &str = "event_bus.held_messages";
 const HELD_KEYS: &str = "event_bus.held_keys.waiting";
 const DEAD_LETTERS: &str = "event_bus.dead_letters";
+const DEAD_LETTERS_REMOVED: &str = "event_bus.dead_letters.removed";
 const DEAD_LETTERS_WAITING: &str = "event_bus.dead_letters.waiting";
 const HANDLER_PAUSED: &str = "event_bus.handler.paused";
 const CONNECTS: &str = "event_bus.broker.connects";
@@ -50,8 +51,12 @@ fn describe_counters() {
         (CONSUMED, "Deliveries that were taken from a queue."),
         (DUPLICATES, "Deliveries of what a handler had already."),
         (RETRIES, "Failures after which a message was stored."),
-        (HELD, "Messages that were put behind another one of their key."),
+        (
+            HELD,
+            "Messages that were put behind another one of their key.",
+        ),
         (DEAD_LETTERS, "Messages that went to the dead letters."),
+        (DEAD_LETTERS_REMOVED, "Dead letters that are none any more."),
         (CONNECTS, "Connections to the broker that were made."),
     ] {
         describe_counter!(name, Unit::Count, meaning);
@@ -160,6 +165,11 @@ pub(crate) fn held(messages: usize) {
 /// A message went to the dead letters.
 pub(crate) fn dead_letter(reason: &'static str) {
     counter!(DEAD_LETTERS, "reason" => reason).increment(1);
+}
+
+/// Dead letters were `replayed`, `discarded`, or have `expired`.
+pub(crate) fn dead_letters_removed(how: &'static str, letters: u64) {
+    counter!(DEAD_LETTERS_REMOVED, "how" => how).increment(letters);
 }
 
 /// A handler was paused, or resumed.

@@ -25,7 +25,11 @@ pub struct UnitOfWork {
     pending: Pending,
     lineage: Lineage,
     publisher: Arc<Publisher>,
+    after_commit: AfterCommit,
 }
+
+/// What is to be told once it is true.
+type AfterCommit = Vec<Box<dyn FnOnce() + Send + Sync>>;
 
 /// What every unit of work of a bus shares.
 #[derive(Debug)]
@@ -56,6 +60,7 @@ impl UnitOfWork {
             pending: Pending::default(),
             lineage: Lineage::begin(),
             publisher,
+            after_commit: AfterCommit::new(),
         })
     }
 
@@ -96,6 +101,26 @@ impl UnitOfWork {
         let id = envelope.id;
         self.pending.later.push((at, envelope));
         Ok(id)
+    }
+
+    /// Takes a scheduled message back, with the commit. Returns whether it will never go.
+    ///
+    /// `true`: it was still waiting. When this unit of work is committed it is gone; until then it
+    /// waits, whatever its time. `false`: it has gone, or there never was one with this id.
+    ///
+    /// Of a message whose time is just coming, either the cancellation or the message wins, never
+    /// both.
+    ///
+    /// # Errors
+    ///
+    /// If the database fails.
+    pub async fn cancel_scheduled(&mut self, id: Uuid) -> Result<bool, sqlx::Error> {
+        let before = self.pending.later.len();
+        self.pending.later.retain(|(_, envelope)| envelope.id != id);
+        if self.pending.later.len() < before {
+            return Ok(true);
+        }
+        outbox::cancel_scheduled(&mut self.transaction, id).await
     }
 
     /// From here on, what is published counts as an effect of this message: it carries its
@@ -139,6 +164,9 @@ impl UnitOfWork {
         let has_messages = !now.is_empty();
         let first_due = later.iter().map(|(at, _)| *at).min();
         self.transaction.commit().await?;
+        for tell in self.after_commit {
+            tell();
+        }
         if has_messages {
             self.publisher.relay.ring();
         }
@@ -155,6 +183,11 @@ impl UnitOfWork {
     /// If the connection is lost, which rolls back as well.
     pub async fn rollback(self) -> Result<(), sqlx::Error> {
         self.transaction.rollback().await
+    }
+
+    /// Does something when the commit has succeeded, such as to log what it did.
+    pub(crate) fn after_commit(&mut self, tell: impl FnOnce() + Send + Sync + 'static) {
+        self.after_commit.push(Box::new(tell));
     }
 
     fn seal<M: Message>(&self, message: &M) -> Result<Envelope, PublishError> {

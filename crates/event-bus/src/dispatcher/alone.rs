@@ -187,7 +187,7 @@ impl Dispatcher {
             attempts: retry.attempts,
             first_failed_at: retry.first_failed_at,
         };
-        dead_letters::insert(work, &letter).await?;
+        dead_letters::insert_within(work, &letter).await?;
         retries::remove(work, retry.envelope.id, &retry.handler).await
     }
 }

@@ -10,9 +10,9 @@ use crate::dead_letters::{self, DeadLetter, Reason};
 use crate::envelope::{Envelope, MAX_BODY_BYTES};
 use crate::handler_entry::{HandlerEntry, Task};
 use crate::registry::Registry;
-use crate::{inbox, signals};
 use crate::transport::{Delivery, Receipt};
 use crate::unit_of_work::UnitOfWork;
+use crate::{inbox, signals};
 
 /// A message that has handlers here.
 #[derive(Debug)]

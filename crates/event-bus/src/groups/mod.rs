@@ -187,11 +187,11 @@ impl Groups {
     }
 
     /// The names of the handlers that a message has, in whichever groups they are.
-    pub(crate) fn handler_names_of(&self, message: &str) -> Vec<&'static str> {
+    pub(crate) fn handler_names_of(&self, message: &str) -> Vec<String> {
         let active = self.lock();
         let groups = active.values();
         let handlers = groups.flat_map(|g| g.dispatcher.registry.handlers_of(message));
-        handlers.map(|handler| handler.name).collect()
+        handlers.map(|handler| handler.name.to_owned()).collect()
     }
 
     /// The handlers that are paused, sorted.

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Relay;
+use super::vacuum::Vacuum;
 use crate::transport::Settlement;
 use crate::{outbox, signals};
 
@@ -42,6 +43,7 @@ pub(super) struct Leader<'a> {
     /// When to look for due messages and lost wake-ups.
     tick_at: Instant,
     paused_until: Option<Instant>,
+    vacuum: Vacuum,
 }
 
 impl<'a> Leader<'a> {
@@ -56,6 +58,7 @@ impl<'a> Leader<'a> {
             more: true,
             tick_at: Instant::now(),
             paused_until: None,
+            vacuum: Vacuum::new(relay.pool.clone()),
         }
     }
 
@@ -175,6 +178,7 @@ impl<'a> Leader<'a> {
             );
             self.tick_at = self.tick_at.min(Instant::now() + SHORTEST_TICK);
         }
+        self.vacuum.note(confirmed.len() + unroutable.len()).await;
         if let Some((messages, reason)) = failed {
             signals::sent(messages, Some("unconfirmed"));
             tracing::warn!(messages, reason, "publishing failed and is tried again");

@@ -22,9 +22,9 @@ impl DynamicHandler for Audit {
         event: Received<serde_json::Value>,
         work: &mut UnitOfWork,
     ) -> Result<(), HandlerError> {
-        let order = event["order"].as_i64().ok_or_else(|| {
-            HandlerError::reject(format!("`{}` is about no order", event.name()))
-        })?;
+        let order = event["order"]
+            .as_i64()
+            .ok_or_else(|| HandlerError::reject(format!("`{}` is about no order", event.name())))?;
         sqlx::query("insert into effects (handler, number) values ($1, $2)")
             .bind(format!("audit {}", event.name()))
             .bind(order)
@@ -117,9 +117,7 @@ async fn a_subscription_at_run_time_gets_what_is_published_from_then_on(ground: 
     let stock = Running::start(ground.participant("stock").await).await;
     let shop = ground.participant("shop").await;
     let shop = Running::start(shop.handle::<Reserved, _>(Effect::named("reserved"))).await;
-    let reserve = || {
-        ConsumerGroup::new("late").handle::<Placed, _>(Effect::named("reserve"))
-    };
+    let reserve = || ConsumerGroup::new("late").handle::<Placed, _>(Effect::named("reserve"));
     let subscription = stock.bus.subscribe(reserve()).await.expect("it subscribes");
     assert_eq!(subscription.queue(), "stock.late");
     shop.place(1..=10).await;
@@ -229,7 +227,10 @@ async fn what_cant_stand_side_by_side_is_refused_at_the_start() {
         let bus = ground.participant("stock").await;
         let group = ConsumerGroup::new(name).handle::<Placed, _>(reserve());
         let refused = bus.group(group).start(CancellationToken::new()).await;
-        assert!(matches!(refused, Err(StartError::InvalidGroup { .. })), "{name}");
+        assert!(
+            matches!(refused, Err(StartError::InvalidGroup { .. })),
+            "{name}"
+        );
     }
     for partitions in [0, 33] {
         let bus = ground.participant("stock").await;
@@ -246,11 +247,18 @@ async fn a_name_is_refused_at_run_time_as_at_the_start() {
     let stock = ground.participant("stock").await;
     let stock = Running::start(stock.handle::<Placed, _>(Effect::named("reserve"))).await;
     let group = |name| ConsumerGroup::new(name).handle::<Placed, _>(Effect::named("mail"));
-    stock.bus.subscribe(group("a")).await.expect("it subscribes");
+    stock
+        .bus
+        .subscribe(group("a"))
+        .await
+        .expect("it subscribes");
     let same_group = stock.bus.subscribe(group("a")).await;
     assert!(matches!(same_group, Err(StartError::InvalidGroup { .. })));
     let same_handler = stock.bus.subscribe(group("b")).await;
-    assert!(matches!(same_handler, Err(StartError::DuplicateHandler { .. })));
+    assert!(matches!(
+        same_handler,
+        Err(StartError::DuplicateHandler { .. })
+    ));
 }
 
 on_both_transports! {

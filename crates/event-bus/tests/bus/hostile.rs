@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::support::{Effect, Ground, Placed, Running};
 
 /// Publishes with these properties and this body, through a client that knows no envelope.
-async fn publish(ground: &Ground, properties: BasicProperties, body: &[u8]) {
+pub(crate) async fn publish(ground: &Ground, properties: BasicProperties, body: &[u8]) {
     let properties = properties.with_content_type("application/json".into());
     let connection = Connection::connect(&ground.broker().url(), ConnectionProperties::default())
         .await

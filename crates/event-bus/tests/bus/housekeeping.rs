@@ -1,8 +1,11 @@
-//! The inbox keeps what it must, and nothing longer.
+//! The tables keep what they must, and nothing longer.
 
+use std::time::Duration;
+
+use event_bus::BusSettings;
 use sqlx::PgPool;
 
-use crate::support::Ground;
+use crate::support::{Ground, Running, quick};
 
 async fn partitions(pool: &PgPool) -> Vec<String> {
     sqlx::query_scalar(
@@ -72,4 +75,43 @@ async fn a_day_starts_with_its_smallest_uuid() {
         .expect("a start");
     // 2026-11-21T00:00:00Z in milliseconds, as the first 48 bits.
     assert_eq!(start.as_u128() >> 80, 1_795_219_200_000);
+}
+
+/// Starts and stops a bus that keeps dead letters for so long, and says which are left.
+async fn letters_after(ground: &Ground, retention: Option<Duration>, expected: i64) -> Vec<i32> {
+    let settings = BusSettings {
+        dead_letter_retention: retention,
+        ..quick()
+    };
+    let stock = ground.participant("stock").await.settings(settings);
+    let stock = Running::start(stock).await;
+    ground
+        .expect_count("stock", "select count(*) from dead_letters", expected)
+        .await;
+    stock.stop().await;
+    sqlx::query_scalar("select attempts from dead_letters order by 1")
+        .fetch_all(&ground.database.pool("stock").await)
+        .await
+        .expect("what is left")
+}
+
+#[tokio::test]
+async fn dead_letters_go_after_their_time_and_not_before() {
+    let ground = Ground::in_memory().await;
+    let pool = ground.database.pool("stock").await;
+    // More old ones than go in one transaction; `attempts` tells the ages apart, in days.
+    sqlx::query(
+        "insert into dead_letters (id, reason, reasons, body, attempts, first_failed_at, dead_at)
+         select gen_random_uuid(), 'malformed', '{}', '', age, now(), now() - age * interval '1 day'
+         from (select 89 as age union all select 91 from generate_series(1, 1234)
+               union all select 5) as letter",
+    )
+    .execute(&pool)
+    .await
+    .expect("old letters");
+    let day = Duration::from_secs(24 * 60 * 60);
+    assert_eq!(letters_after(&ground, None, 1236).await.len(), 1236);
+    let default = BusSettings::default().dead_letter_retention;
+    assert_eq!(letters_after(&ground, default, 2).await, [5, 89]);
+    assert_eq!(letters_after(&ground, Some(6 * day), 1).await, [5]);
 }

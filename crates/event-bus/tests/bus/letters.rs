@@ -1,10 +1,17 @@
 //! Nothing that can't be handled is dropped, and nothing behind it waits.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bytes::Bytes;
-use event_bus::{Envelope, Lineage, TraceContext};
+use event_bus::{Envelope, Lineage, NotReplayable, ReplayOutcome, TraceContext};
+use lapin::BasicProperties;
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, SharedString, Unit};
 use sqlx::Row as _;
 use uuid::Uuid;
 
+use crate::dead_letters::letters;
+use crate::hostile::publish;
 use crate::support::{BOUND, Effect, Ground, Placed, Running, on_both_transports};
 
 fn envelope() -> Envelope {
@@ -122,9 +129,97 @@ async fn a_message_that_never_succeeds_blocks_nobody(ground: &Ground) {
         .await;
 }
 
+/// Counts dead letters, and nothing else.
+#[derive(Default)]
+struct Count(Arc<AtomicU64>);
+
+impl metrics::Recorder for Count {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        if key.name() == "event_bus.dead_letters" {
+            Counter::from_arc(self.0.clone())
+        } else {
+            Counter::noop()
+        }
+    }
+
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::noop()
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+async fn a_letter_is_counted_once_it_is_committed(ground: &Ground) {
+    // The database goes down at the first three commits of a letter. A sequence is not rolled back.
+    let pool = ground.database.pool("stock").await;
+    sqlx::raw_sql(
+        "create sequence refusals;
+         create function refuse() returns trigger language plpgsql as $$ begin
+             if nextval('refusals') <= 3 then
+                 raise exception 'told to shut down' using errcode = 'admin_shutdown';
+             end if;
+             return null;
+         end $$;
+         create constraint trigger refuse after insert on dead_letters
+             deferrable initially deferred for each row execute function refuse()",
+    )
+    .execute(&pool)
+    .await
+    .expect("a trigger");
+    let counted = Count::default();
+    let count = counted.0.clone();
+    // Of this thread, and so of all tasks of this test.
+    let _recording = metrics::set_default_local_recorder(&counted);
+    let rejecting = Effect {
+        fails_at: Some(1),
+        failures: u32::MAX,
+        rejects: true,
+        ..Effect::named("reserve")
+    };
+    let (stock, shop) = stock(ground, rejecting).await;
+    shop.place([1]).await;
+    letters(&stock, 1).await;
+    ground
+        .expect_count("stock", "select last_value from refusals", 4)
+        .await;
+    test_servers::eventually("it is counted", BOUND, async || {
+        (count.load(Ordering::SeqCst) > 0).then_some(())
+    })
+    .await;
+    stock.stop().await;
+    assert_eq!(count.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn what_is_no_message_can_be_looked_at_and_discarded_but_not_replayed() {
+    let ground = Ground::rabbitmq().await;
+    let (stock, _shop) = stock(&ground, Effect::named("reserve")).await;
+    publish(&ground, BasicProperties::default(), b"\0 who knows").await;
+    let letter = letters(&stock, 1).await.remove(0);
+    assert_eq!((letter.message_id, letter.name), (None, None));
+    let dead_letters = stock.bus.dead_letters();
+    let details = dead_letters.show(letter.id).await.expect("a database");
+    let details = details.expect("it is there");
+    assert_eq!(details.envelope, None);
+    assert_eq!(details.body, b"\0 who knows"[..]);
+    let outcome = dead_letters.replay(letter.id).await.expect("a database");
+    let unreadable = ReplayOutcome::NotReplayable(NotReplayable::Unreadable);
+    assert_eq!(outcome, unreadable);
+    letters(&stock, 1).await;
+    assert!(dead_letters.discard(letter.id).await.expect("a database"));
+    letters(&stock, 0).await;
+}
+
 on_both_transports! {
     a_body_that_is_no_json_is_kept_as_it_came,
     a_newer_version_is_kept_until_there_is_a_newer_reader,
     a_rejected_message_is_tried_once,
     a_message_that_never_succeeds_blocks_nobody,
+    a_letter_is_counted_once_it_is_committed,
 }

@@ -4,13 +4,18 @@
     reason = "what fails in a test has to fail the test"
 )]
 
+mod dead_letters;
 mod groups;
 mod handling;
 mod hostile;
 mod housekeeping;
 mod letters;
+mod many_letters;
 mod ordering;
 mod pausing;
 mod publishing;
 mod relaying;
+mod replaying;
+mod scheduling;
 mod support;
+mod volume;

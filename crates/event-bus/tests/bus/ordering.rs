@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use event_bus::{
-    BusSettings, ConsumerGroup, Event, EventBus, Handler, HandlerError, Message, Received,
-    RetryPolicy, UnitOfWork,
+    BusSettings, ConsumerGroup, DeadLetterFilter, Event, EventBus, Handler, HandlerError, Message,
+    Received, RetryPolicy, UnitOfWork,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -179,6 +179,54 @@ async fn a_message_that_fails_holds_back_its_own_key_alone(ground: &Ground) {
     expect_followed(ground, &expected).await;
 }
 
+/// A dead letter holds back its key until somebody decides about it.
+async fn a_key_goes_on_when_its_dead_letter_is_replayed_or_discarded(ground: &Ground) {
+    steps_table(ground).await;
+    let follow = Follow::default()
+        .failing("mended", 2, u32::MAX)
+        .failing("given up", 2, u32::MAX);
+    let group = ConsumerGroup::new("in-order")
+        .handle::<Moved, _>(follow.clone())
+        .ordered(2)
+        .retry(RetryPolicy {
+            immediate: 0,
+            delayed: 0,
+            ..RetryPolicy::default()
+        });
+    let stock = ground.participant("stock").await.settings(patient());
+    let stock = Running::start(stock.group(group)).await;
+    stock.bus.bound().await;
+    let shop = Running::start(ground.participant("shop").await).await;
+    let both = |step| [("mended".to_owned(), step), ("given up".to_owned(), step)];
+    publish(&shop.bus, (1..=10).flat_map(both)).await;
+    ground
+        .expect_count("stock", "select count(*) from inbox_held_messages", 16)
+        .await;
+    let letters = stock.bus.dead_letters();
+    let dead = letters.list(&DeadLetterFilter::default(), None, 10).await;
+    let dead = dead.expect("the letters");
+    assert_eq!(dead.len(), 2);
+    follow.failures.lock().expect("no panic before").clear();
+    for letter in dead {
+        let details = letters.show(letter.id).await.expect("the letter");
+        let envelope = details.and_then(|letter| letter.envelope);
+        if envelope.and_then(|e| e.partition_key).as_deref() == Some("mended") {
+            letters.replay(letter.id).await.expect("it is replayed");
+        } else {
+            letters.discard(letter.id).await.expect("it is discarded");
+        }
+    }
+    let given_up = (
+        "given up".to_owned(),
+        [1].into_iter().chain(3..=10).collect(),
+    );
+    let expected = BTreeMap::from([given_up, steps("mended", 1..=10)]);
+    expect_followed(ground, &expected).await;
+    ground
+        .expect_count("stock", "select count(*) from inbox_held_keys", 0)
+        .await;
+}
+
 /// Publishers go on while each of three replicas is stopped and started anew, twice.
 async fn rolling_restarts_of_three_replicas_keep_the_order(ground: &Ground) {
     const KEYS: i64 = 12;
@@ -309,6 +357,7 @@ fn every_history_is_followed_key_by_key_in_its_order() {
 
 on_both_transports! {
     a_message_that_fails_holds_back_its_own_key_alone,
+    a_key_goes_on_when_its_dead_letter_is_replayed_or_discarded,
     partitions_are_spread_over_replicas,
     rolling_restarts_of_three_replicas_keep_the_order,
 }

@@ -70,7 +70,10 @@ async fn a_handler_that_fails_nearly_always_is_paused_until_it_works_again(groun
     ground.expect_count("stock", kept, 100).await;
     let tried = "select count(*) from inbox_retries where attempts > 0";
     let pool = ground.database.pool("stock").await;
-    let tried: i64 = sqlx::query_scalar(tried).fetch_one(&pool).await.expect("a count");
+    let tried: i64 = sqlx::query_scalar(tried)
+        .fetch_one(&pool)
+        .await
+        .expect("a count");
     assert!(tried < 20, "{tried} messages were tried");
 
     down.store(false, Ordering::SeqCst);

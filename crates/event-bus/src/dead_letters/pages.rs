@@ -1,0 +1,58 @@
+//! Many letters in transactions of a bounded size.
+
+use sqlx::{PgPool, Postgres, Transaction};
+use uuid::Uuid;
+
+use super::handle::BulkMode;
+use super::letter::DeadLetterFilter;
+use super::storage;
+
+/// The most letters of one transaction.
+pub(super) const PAGE: i64 = 500;
+
+/// The letters that match a filter, oldest first, page by page.
+pub(super) struct Pages<'a> {
+    pool: &'a PgPool,
+    filter: &'a DeadLetterFilter,
+    mode: BulkMode,
+    after: Uuid,
+    /// The newest letter when it began: what is replayed and dies again must not come once more.
+    last: Uuid,
+}
+
+impl<'a> Pages<'a> {
+    pub(super) async fn open(
+        pool: &'a PgPool,
+        filter: &'a DeadLetterFilter,
+        mode: BulkMode,
+    ) -> Result<Self, sqlx::Error> {
+        let mut transaction = storage::begin(pool).await?;
+        let newest = storage::list(&mut transaction, filter, None, 1).await?;
+        transaction.commit().await?;
+        Ok(Self {
+            pool,
+            filter,
+            mode,
+            after: Uuid::nil(),
+            last: newest.first().map_or(Uuid::nil(), |letter| letter.id),
+        })
+    }
+
+    /// The next page, with its transaction. What others have taken away meanwhile is not on it,
+    /// and unless it is a dry run, what is on it stays until the transaction ends.
+    pub(super) async fn next(
+        &mut self,
+    ) -> Result<Option<(Transaction<'static, Postgres>, Vec<Uuid>)>, sqlx::Error> {
+        let mut transaction = storage::begin(self.pool).await?;
+        let ids = storage::page(&mut transaction, self.filter, self.after, self.last, PAGE).await?;
+        let Some(newest) = ids.last() else {
+            return Ok(None);
+        };
+        self.after = *newest;
+        let ids = match self.mode {
+            BulkMode::DryRun => ids,
+            BulkMode::Apply => storage::lock(&mut transaction, &ids).await?,
+        };
+        Ok(Some((transaction, ids)))
+    }
+}

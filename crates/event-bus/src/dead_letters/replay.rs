@@ -1,0 +1,216 @@
+//! Giving dead letters to their handlers again.
+//!
+//! A replay runs no handler. In one transaction it makes the letter a stored retry that is due
+//! now, and the retries do the rest: as often as a letter is replayed at the same time, and
+//! wherever a process ends in between, there is one letter or one retry, and so one effect.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::Serialize;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::handle::{BulkMode, DeadLetters};
+use super::letter::DeadLetterFilter;
+use super::pages::Pages;
+use super::storage::{self, Address};
+use crate::{inbox, signals};
+
+/// What became of a letter that was to be replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplayOutcome {
+    /// It is no dead letter any more, and is being tried again.
+    Replayed,
+    /// It stays where it is.
+    NotReplayable(NotReplayable),
+    /// It is not, or no longer, there. Perhaps somebody else has just replayed it.
+    NotFound,
+}
+
+/// Why a letter can't be replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum NotReplayable {
+    /// It could not be read as a message, so there is nothing to give to a handler.
+    Unreadable,
+    /// This bus has no handler of that message, or not the one that failed.
+    NoHandler,
+    /// It never reached a handler, but by another way all handlers that this bus has for the
+    /// message have had it.
+    AlreadyTaken,
+}
+
+/// What a replay of many letters did, or in a dry run would do now.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ReplayReport {
+    /// Letters that match the filter.
+    pub matching: u64,
+    /// Those of them that are no dead letters any more, and are being tried again.
+    pub replayed: u64,
+    /// Those of them that stay, by the reason.
+    pub not_replayable: BTreeMap<NotReplayable, u64>,
+}
+
+impl DeadLetters {
+    /// Gives a letter to its handler again.
+    ///
+    /// Only the handler that failed gets it, with all attempts of the
+    /// [`RetryPolicy`](crate::RetryPolicy) anew. If it fails again, the message is a dead letter
+    /// again, under a new id; its attempts and the time of its first failure go on from before.
+    ///
+    /// A letter that never reached a handler goes to each handler that this bus has for the
+    /// message and that has not had it. What ended the process before
+    /// ([`DeliveryLimit`](crate::DeadLetterReason::DeliveryLimit)) will do so again, unless the
+    /// handler is mended first.
+    ///
+    /// # Errors
+    ///
+    /// If the database fails.
+    pub async fn replay(&self, id: Uuid) -> Result<ReplayOutcome, sqlx::Error> {
+        let mut transaction = storage::begin(&self.bus.pool).await?;
+        let ids = storage::lock(&mut transaction, &[id]).await?;
+        let mut report = ReplayReport::default();
+        self.replay_within(&mut transaction, &ids, BulkMode::Apply, &mut report)
+            .await?;
+        transaction.commit().await?;
+        self.tell(report.replayed);
+        let obstacle = report.not_replayable.into_keys().next();
+        Ok(match obstacle {
+            Some(obstacle) => ReplayOutcome::NotReplayable(obstacle),
+            None if report.replayed > 0 => ReplayOutcome::Replayed,
+            None => ReplayOutcome::NotFound,
+        })
+    }
+
+    /// Gives all letters that match to their handlers again, the oldest first, each as
+    /// [`replay`](Self::replay) does. Letters that come while it runs are not among them.
+    ///
+    /// # Errors
+    ///
+    /// If the database fails. What was replayed before stays so; call it again.
+    pub async fn replay_all(
+        &self,
+        filter: &DeadLetterFilter,
+        mode: BulkMode,
+    ) -> Result<ReplayReport, sqlx::Error> {
+        let mut report = ReplayReport::default();
+        let mut pages = Pages::open(&self.bus.pool, filter, mode).await?;
+        while let Some((mut transaction, ids)) = pages.next().await? {
+            let before = report.replayed;
+            self.replay_within(&mut transaction, &ids, mode, &mut report)
+                .await?;
+            transaction.commit().await?;
+            if mode == BulkMode::Apply {
+                self.tell(report.replayed - before);
+            }
+        }
+        Ok(report)
+    }
+
+    /// Replays letters that are locked, and adds them to the report.
+    async fn replay_within(
+        &self,
+        connection: &mut PgConnection,
+        ids: &[Uuid],
+        mode: BulkMode,
+        report: &mut ReplayReport,
+    ) -> Result<(), sqlx::Error> {
+        let letters = storage::addresses(connection, ids).await?;
+        report.matching += letters.len() as u64;
+        let mut failed = Vec::new();
+        let mut unclaimed = Vec::new();
+        for letter in &letters {
+            match self.receivers(letter) {
+                Ok(Receivers::TheOneThatFailed) => failed.push(letter.id),
+                Ok(Receivers::Each(message, handlers)) => {
+                    unclaimed.push((letter.id, message, handlers));
+                }
+                Err(obstacle) => report.add_obstacle(obstacle),
+            }
+        }
+        let fresh = claim(connection, &unclaimed, mode).await?;
+        let (mut of_nobody, mut handlers) = (Vec::new(), Vec::new());
+        for (letter, message, names) in unclaimed {
+            let names = names.into_iter().map(|name| (message, name));
+            let before = handlers.len();
+            handlers.extend(
+                names
+                    .filter(|claim| fresh.contains(claim))
+                    .map(|(_, name)| name),
+            );
+            of_nobody.resize(handlers.len(), letter);
+            if handlers.len() == before {
+                report.add_obstacle(NotReplayable::AlreadyTaken);
+            } else {
+                report.replayed += 1;
+            }
+        }
+        report.replayed += failed.len() as u64;
+        if mode == BulkMode::Apply {
+            storage::give_back(connection, &failed).await?;
+            storage::give_out(connection, &of_nobody, &handlers).await?;
+        }
+        Ok(())
+    }
+
+    fn receivers(&self, letter: &Address) -> Result<Receivers, NotReplayable> {
+        let Some((message, name)) = &letter.message else {
+            return Err(NotReplayable::Unreadable);
+        };
+        let mut handlers = self.bus.groups.handler_names_of(name);
+        if let Some(failed) = &letter.handler {
+            return if handlers.contains(failed) {
+                Ok(Receivers::TheOneThatFailed)
+            } else {
+                Err(NotReplayable::NoHandler)
+            };
+        }
+        if handlers.is_empty() {
+            return Err(NotReplayable::NoHandler);
+        }
+        handlers.retain(|handler| !letter.taken_by.contains(handler));
+        Ok(Receivers::Each(*message, handlers))
+    }
+
+    fn tell(&self, replayed: u64) {
+        if replayed > 0 {
+            self.bus.groups.wake_retriers();
+            tracing::info!(letters = replayed, "dead letters are being tried again");
+            signals::dead_letters_removed("replayed", replayed);
+        }
+    }
+}
+
+/// Who is to have a letter.
+enum Receivers {
+    TheOneThatFailed,
+    /// The message and handlers that may not have had it.
+    Each(Uuid, Vec<String>),
+}
+
+/// Which of the handlers have not had their message. They have it now, unless it is a dry run.
+async fn claim(
+    connection: &mut PgConnection,
+    letters: &[(Uuid, Uuid, Vec<String>)],
+    mode: BulkMode,
+) -> Result<HashSet<(Uuid, String)>, sqlx::Error> {
+    let claims: Vec<_> = letters
+        .iter()
+        .flat_map(|(_, message, handlers)| {
+            handlers.iter().map(|handler| (*message, handler.as_str()))
+        })
+        .collect();
+    match mode {
+        _ if claims.is_empty() => Ok(HashSet::new()),
+        BulkMode::DryRun => inbox::unclaimed(connection, &claims).await,
+        BulkMode::Apply => inbox::claim(connection, &claims).await,
+    }
+}
+
+impl ReplayReport {
+    fn add_obstacle(&mut self, obstacle: NotReplayable) {
+        *self.not_replayable.entry(obstacle).or_default() += 1;
+    }
+}
