@@ -7,8 +7,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::EventBus;
 use crate::handler::{BatchHandler, Handler};
-use crate::message::Message;
+use crate::message::{Message, Posted};
+use crate::queries::{self, Responder, ResponderEntry};
 use crate::registry::{DuplicateHandler, HandlerEntry, Registry};
+use crate::request::Request;
 use crate::settings::BusSettings;
 use crate::transport::Transport;
 
@@ -21,6 +23,7 @@ pub struct EventBusBuilder {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) settings: BusSettings,
     handlers: Vec<HandlerEntry>,
+    responders: Vec<ResponderEntry>,
 }
 
 impl EventBusBuilder {
@@ -31,18 +34,28 @@ impl EventBusBuilder {
             transport,
             settings: BusSettings::default(),
             handlers: Vec::new(),
+            responders: Vec::new(),
         }
     }
 
     /// Handles a message one at a time.
-    pub fn handle<M: Message, H: Handler<M>>(mut self, handler: H) -> Self {
+    pub fn handle<M: Message<Kind: Posted>, H: Handler<M>>(mut self, handler: H) -> Self {
         self.handlers.push(HandlerEntry::single::<M, H>(handler));
         self
     }
 
     /// Handles a message in sets: whatever has arrived at once.
-    pub fn handle_batch<M: Message, H: BatchHandler<M>>(mut self, handler: H) -> Self {
+    pub fn handle_batch<M: Message<Kind: Posted>, H: BatchHandler<M>>(
+        mut self,
+        handler: H,
+    ) -> Self {
         self.handlers.push(HandlerEntry::batch::<M, H>(handler));
+        self
+    }
+
+    /// Answers a query.
+    pub fn answer<Q: Request, R: Responder<Q>>(mut self, responder: R) -> Self {
+        self.responders.push(ResponderEntry::new::<Q, R>(responder));
         self
     }
 
@@ -52,7 +65,7 @@ impl EventBusBuilder {
         self
     }
 
-    /// Starts the bus: relay, consumers, retries and house-keeping.
+    /// Starts the bus: relay, consumers, responders, retries and house-keeping.
     ///
     /// It returns at once, whether or not database and broker can be reached; the bus waits for
     /// them. It runs until `shutdown` is cancelled, finishes what is under way, and then
@@ -60,7 +73,8 @@ impl EventBusBuilder {
     ///
     /// # Errors
     ///
-    /// If two handlers of one message have the same name, or a command has two receivers.
+    /// If two handlers of one message have the same name, a command has two receivers, or a query
+    /// two responders.
     pub async fn start(
         mut self,
         shutdown: CancellationToken,
@@ -69,6 +83,8 @@ impl EventBusBuilder {
         for entry in std::mem::take(&mut self.handlers) {
             registry.add(entry)?;
         }
-        Ok(EventBus::start(self, registry, shutdown).await)
+        let responders = std::mem::take(&mut self.responders);
+        queries::check_single(&responders)?;
+        Ok(EventBus::start(self, registry, responders, shutdown).await)
     }
 }

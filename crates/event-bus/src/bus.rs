@@ -8,7 +8,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::builder::EventBusBuilder;
 use crate::envelope::{Envelope, Lineage, PublishError};
-use crate::message::Message;
+use crate::message::{Message, Posted};
+use crate::queries::ResponderEntry;
 use crate::registry::Registry;
 use crate::running::Running;
 use crate::transport::{Settlement, Transport};
@@ -65,7 +66,10 @@ impl EventBus {
     /// # Errors
     ///
     /// If the message can't be encoded, or the broker does not confirm it.
-    pub async fn publish_now<M: Message>(&self, message: &M) -> Result<(), PublishNowError> {
+    pub async fn publish_now<M: Message<Kind: Posted>>(
+        &self,
+        message: &M,
+    ) -> Result<(), PublishNowError> {
         let lineage = Lineage::begin();
         let envelope = Envelope::encode(&self.publisher.service, lineage, message)?;
         let settlements = self.transport.publish(vec![envelope]).await.await;
@@ -99,6 +103,7 @@ impl EventBus {
     pub(crate) async fn start(
         builder: EventBusBuilder,
         registry: Registry,
+        responders: Vec<ResponderEntry>,
         shutdown: CancellationToken,
     ) -> Self {
         let publisher = Arc::new(Publisher {
@@ -114,6 +119,8 @@ impl EventBus {
             tasks: TaskTracker::new(),
         };
         let running = Running::start(&bus, registry, &builder.settings, &shutdown).await;
+        let at_once = builder.settings.answers_at_once;
+        running.answer(&bus, responders, at_once, &shutdown).await;
         bus.tasks.spawn(async move {
             shutdown.cancelled().await;
             running.stop().await;

@@ -4,6 +4,7 @@
 mod entity;
 mod envelope;
 mod message;
+mod request;
 
 #[cfg(feature = "postgres")]
 mod builder;
@@ -25,6 +26,8 @@ mod migrate;
 mod outage;
 #[cfg(feature = "postgres")]
 mod outbox;
+#[cfg(feature = "postgres")]
+mod queries;
 #[cfg(feature = "postgres")]
 mod received;
 #[cfg(feature = "postgres")]
@@ -52,7 +55,8 @@ mod wake;
 
 pub use entity::{EntityCreatedEto, EntityDeletedEto, EntityEto, EntityUpdatedEto};
 pub use envelope::{Envelope, Lineage, MAX_BODY_BYTES, MAX_KEY_BYTES, PublishError, TraceContext};
-pub use message::{Command, Event, Kind, Message, MessageKind};
+pub use message::{Command, Event, Kind, Message, MessageKind, Posted, Query};
+pub use request::Request;
 
 #[cfg(feature = "postgres")]
 pub use {
@@ -60,14 +64,16 @@ pub use {
     bus::{BusHealth, EventBus, PublishNowError},
     handler::{BatchHandler, Handler, HandlerError},
     migrate::{migrate, migrator},
+    queries::{RequestError, RespondError, Responder},
     received::Received,
     registry::DuplicateHandler,
     repository::{EntityStore, Repository, RepositoryError},
     retry_policy::RetryPolicy,
     settings::BusSettings,
     transport::{
-        Acknowledge, Binding, Capabilities, Delivery, Group, InMemory, Malformed, Receipt,
-        Settlement, Subscription, Transport,
+        Acknowledge, Binding, Capabilities, Delivery, Desk, Group, InMemory, Malformed, NoReply,
+        Question, Questions, Receipt, Reply, ReplyOutcome, ReplyPath, Settlement, Subscription,
+        Transport,
     },
     unit_of_work::UnitOfWork,
 };

@@ -165,7 +165,7 @@ fn decode<M: Message>(task: &Task) -> Result<Received<M>, HandlerFailure> {
     Ok(Received::new(message, task.envelope.clone(), task.attempt))
 }
 
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()
@@ -232,14 +232,16 @@ impl Registry {
     }
 }
 
-/// Two handlers that can't be told apart, or two receivers of one command.
+/// Two handlers that can't be told apart, two receivers of one command, or two responders of one
+/// query.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", match kind {
     Kind::Event => format!("two handlers named `{handler}` were added for the event `{message}`"),
     Kind::Command => format!("the command `{message}` has a receiver already, `{handler}` would be a second"),
+    Kind::Query => format!("the query `{message}` has a responder already, `{handler}` would be a second"),
 })]
 pub struct DuplicateHandler {
-    message: &'static str,
-    handler: &'static str,
-    kind: Kind,
+    pub(crate) message: &'static str,
+    pub(crate) handler: &'static str,
+    pub(crate) kind: Kind,
 }

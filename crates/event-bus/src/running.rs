@@ -10,10 +10,11 @@ use tokio_util::task::TaskTracker;
 use crate::bus::EventBus;
 use crate::dispatcher::{self, Dispatcher};
 use crate::housekeeping;
+use crate::queries::ResponderEntry;
 use crate::registry::Registry;
 use crate::relay::Relay;
 use crate::settings::BusSettings;
-use crate::transport::{Group, Transport};
+use crate::transport::{Desk, Group, Transport};
 use crate::wake::WakeUp;
 
 /// What runs behind an [`EventBus`].
@@ -89,6 +90,26 @@ impl Running {
         }
         let retrier = dispatcher::run_retrier(dispatcher, shutdown.clone());
         self.spawn(&self.handling, retrier);
+    }
+
+    /// Answers queries until shut down.
+    pub(crate) async fn answer(
+        &self,
+        bus: &EventBus,
+        responders: Vec<ResponderEntry>,
+        at_once: u16,
+        shutdown: &CancellationToken,
+    ) {
+        for responder in responders {
+            let desk = Desk {
+                service: bus.publisher.service.clone(),
+                query: responder.query().to_owned(),
+                at_once,
+            };
+            let questions = bus.transport.serve(desk).await;
+            let answering = responder.answer_all(questions, shutdown.clone());
+            self.spawn(&self.handling, answering);
+        }
     }
 
     fn spawn(&self, tracker: &TaskTracker, task: impl Future<Output = ()> + Send + 'static) {

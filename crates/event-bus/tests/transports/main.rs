@@ -5,6 +5,7 @@
 )]
 
 mod ground;
+mod queries;
 
 use event_bus::{Binding, Envelope, Group, Kind, Receipt, Settlement, TraceContext};
 use tokio::time::timeout;
@@ -228,6 +229,7 @@ macro_rules! conformance {
         }
     };
 }
+pub(crate) use conformance;
 
 conformance! {
     every_group_gets_a_message_and_its_members_share_it,

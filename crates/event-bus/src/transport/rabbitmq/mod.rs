@@ -7,8 +7,11 @@ mod confirms;
 mod connection;
 mod consumer;
 mod publisher;
+mod queries;
 mod topology;
 mod wire;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -20,7 +23,10 @@ use tokio_util::task::TaskTracker;
 use self::connection::Supervised;
 use self::consumer::Source;
 use self::publisher::Publisher;
-use super::{Capabilities, Group, Settlement, Subscription, Transport};
+use self::queries::{Asker, ReplyChannel};
+use super::{
+    Capabilities, Desk, Group, NoReply, Questions, Reply, Settlement, Subscription, Transport,
+};
 use crate::envelope::Envelope;
 
 /// Messages over RabbitMQ.
@@ -28,6 +34,8 @@ use crate::envelope::Envelope;
 pub struct RabbitMq {
     consuming: Supervised,
     publisher: Publisher,
+    asker: Asker,
+    replies: ReplyChannel,
     closed: CancellationToken,
     tasks: TaskTracker,
 }
@@ -48,11 +56,14 @@ impl RabbitMq {
             .collect::<Result<Vec<_>, _>>()?;
         let closed = CancellationToken::new();
         let publishing = Supervised::new("publishing", addresses.clone(), closed.clone());
+        let tasks = TaskTracker::new();
         Ok(Self {
             consuming: Supervised::new("consuming", addresses, closed.clone()),
+            asker: Asker::new(publishing.clone(), closed.clone(), tasks.clone()),
+            replies: ReplyChannel::new(publishing.clone()),
             publisher: Publisher::new(publishing),
             closed,
-            tasks: TaskTracker::new(),
+            tasks,
         })
     }
 }
@@ -90,6 +101,24 @@ impl Transport for RabbitMq {
             ));
         }
         Subscription::new(deliveries, membership)
+    }
+
+    async fn request(&self, query: Envelope, timeout: Duration) -> Result<Reply, NoReply> {
+        self.asker.request(query, timeout).await
+    }
+
+    async fn serve(&self, desk: Desk) -> Questions {
+        let (sender, questions) = mpsc::unbounded_channel();
+        let cancelled = self.closed.child_token();
+        let membership = cancelled.clone().drop_guard();
+        self.tasks.spawn(queries::answer(
+            self.consuming.clone(),
+            self.replies.clone(),
+            desk,
+            sender,
+            cancelled,
+        ));
+        Questions::new(questions, membership)
     }
 
     fn connected(&self) -> bool {

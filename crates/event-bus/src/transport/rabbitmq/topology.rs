@@ -4,6 +4,8 @@
 //!  events (topic) ──pattern──▶ catalog ──consumer
 //!  commands (direct) ──name──▶    │
 //!                                 └─ delivered too often ─▶ dead-letters (direct) ─▶ catalog.dead ──consumer
+//!
+//!  queries (direct) ──name──▶ catalog.queries.<name> ──consumer; replies go straight to the asker
 //! ```
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
@@ -15,6 +17,7 @@ use crate::transport::Group;
 
 pub(super) const EVENTS: &str = "events";
 pub(super) const COMMANDS: &str = "commands";
+pub(super) const QUERIES: &str = "queries";
 pub(super) const DEAD_LETTERS: &str = "dead-letters";
 
 /// How often the broker delivers a message before it gives up on it. The bus acknowledges what
@@ -25,6 +28,7 @@ pub(super) const fn exchange_of(kind: Kind) -> &'static str {
     match kind {
         Kind::Event => EVENTS,
         Kind::Command => COMMANDS,
+        Kind::Query => QUERIES,
     }
 }
 
@@ -37,6 +41,7 @@ pub(super) async fn declare_exchanges(channel: &Channel) -> lapin::Result<()> {
     for (name, kind) in [
         (EVENTS, ExchangeKind::Topic),
         (COMMANDS, ExchangeKind::Direct),
+        (QUERIES, ExchangeKind::Direct),
         (DEAD_LETTERS, ExchangeKind::Direct),
     ] {
         let options = ExchangeDeclareOptions {

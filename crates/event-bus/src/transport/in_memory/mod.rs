@@ -1,7 +1,10 @@
 //! [`InMemory`]: for tests and for programs of one process.
 
+mod queries;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt as _;
@@ -9,9 +12,10 @@ use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use self::queries::Enquiries;
 use super::{
-    Acknowledge, Binding, Capabilities, Delivery, Group, Receipt, Settlement, Subscription,
-    Transport,
+    Acknowledge, Binding, Capabilities, Delivery, Desk, Group, NoReply, Questions, Receipt, Reply,
+    Settlement, Subscription, Transport,
 };
 use crate::envelope::Envelope;
 use crate::message::Kind;
@@ -23,6 +27,7 @@ use crate::message::Kind;
 #[derive(Debug, Default)]
 pub struct InMemory {
     broker: Arc<Mutex<Broker>>,
+    enquiries: Enquiries,
     closed: CancellationToken,
 }
 
@@ -41,6 +46,7 @@ impl Clone for InMemory {
     fn clone(&self) -> Self {
         Self {
             broker: self.broker.clone(),
+            enquiries: self.enquiries.clone(),
             closed: CancellationToken::new(),
         }
     }
@@ -77,6 +83,16 @@ impl Transport for InMemory {
             participant.broker().leave(&name, member);
         });
         Subscription::new(deliveries, membership)
+    }
+
+    async fn request(&self, query: Envelope, timeout: Duration) -> Result<Reply, NoReply> {
+        let asking = self.enquiries.request(query, timeout);
+        let reply = self.closed.run_until_cancelled(asking).await;
+        reply.unwrap_or(Err(NoReply::Disconnected))
+    }
+
+    async fn serve(&self, desk: Desk) -> Questions {
+        self.enquiries.serve(desk, self.closed.child_token())
     }
 
     fn connected(&self) -> bool {
@@ -234,7 +250,7 @@ impl Binding {
     fn matches(&self, envelope: &Envelope) -> bool {
         self.kind == envelope.kind
             && match self.kind {
-                Kind::Command => self.pattern == envelope.name,
+                Kind::Command | Kind::Query => self.pattern == envelope.name,
                 Kind::Event => {
                     let pattern: Vec<&str> = self.pattern.split('.').collect();
                     let name: Vec<&str> = envelope.name.split('.').collect();
