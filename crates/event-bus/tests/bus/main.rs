@@ -9,5 +9,7 @@ mod hostile;
 mod housekeeping;
 mod letters;
 mod publishing;
+mod querying;
+mod querying_rabbitmq;
 mod relaying;
 mod support;

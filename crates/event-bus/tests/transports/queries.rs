@@ -25,10 +25,10 @@ fn query(number: u32) -> Envelope {
     }
 }
 
-fn answered(body: impl ToString) -> Reply {
+fn answered(body: impl Into<String>) -> Reply {
     Reply {
         outcome: ReplyOutcome::Answered,
-        body: Bytes::from(body.to_string()),
+        body: Bytes::from(body.into()),
     }
 }
 
@@ -147,7 +147,7 @@ async fn each_of_many_queries_in_flight_gets_its_own_reply(ground: Ground) {
         // All of them are in flight now. The last one gets its answer first.
         for question in in_hand.into_iter().rev() {
             let number = asked(&question);
-            question.reply(answered(number)).await;
+            question.reply(answered(number.to_string())).await;
         }
     };
     let mut asking: FuturesUnordered<_> = (0..MANY)
@@ -155,10 +155,36 @@ async fn each_of_many_queries_in_flight_gets_its_own_reply(ground: Ground) {
         .collect();
     let asking = async {
         while let Some((number, reply)) = asking.next().await {
-            assert_eq!(reply, Ok(answered(number)));
+            assert_eq!(reply, Ok(answered(number.to_string())));
         }
     };
     tokio::join!(asking, replying);
+}
+
+async fn that_nobody_answers_is_told_for_the_queries_it_is_true_of(ground: Ground) {
+    let (asker, responder) = (ground.participant(), ground.participant());
+    let mut questions = open(&responder, 500).await;
+    let replying = async {
+        for _ in 0..250 {
+            next(&mut questions).await.reply(answered("")).await;
+        }
+    };
+    let alternately = |n: u32| Envelope {
+        name: if n.is_multiple_of(2) {
+            PRICE.to_owned()
+        } else {
+            "no.body".to_owned()
+        },
+        ..query(n)
+    };
+    let asking = (0..500).map(|n| asker.request(alternately(n), BOUND));
+    let started = Instant::now();
+    let (replies, ()) = tokio::join!(futures::future::join_all(asking), replying);
+    let expected = [Ok(answered("")), Err(NoReply::NobodyAnswers)];
+    for (n, reply) in replies.iter().enumerate() {
+        assert_eq!(*reply, expected[n % 2], "to query {n}");
+    }
+    assert!(started.elapsed() < BOUND / 2);
 }
 
 async fn the_instances_of_a_service_share_its_queries(ground: Ground) {
@@ -264,6 +290,7 @@ conformance! {
     that_nobody_answers_is_told_at_once,
     a_reply_that_comes_too_late_harms_nobody,
     each_of_many_queries_in_flight_gets_its_own_reply,
+    that_nobody_answers_is_told_for_the_queries_it_is_true_of,
     the_instances_of_a_service_share_its_queries,
     no_more_are_in_hand_than_are_answered_at_once,
     what_was_not_answered_goes_to_another_instance,
