@@ -30,7 +30,9 @@ const UNREADABLE: &str = "the query can't be read";
 const NEWER_VERSION: &str = "the query's version is newer than the one known here";
 const QUERY_TOO_LARGE: &str = "the query is too large";
 const ANSWER_TOO_LARGE: &str = "the answer is too large";
-const TOO_LATE: &str = "the answer was not ready in time";
+
+/// The outcome of an answer that was not ready while it was waited for.
+const TIMED_OUT: &str = "timed_out";
 
 /// A query's name is part of the name of its queue, for which AMQP has 255 bytes.
 const MAX_NAME_BYTES: usize = 160;
@@ -97,8 +99,9 @@ impl ResponderEntry {
                 let reply = timeout(question.time_left, self.respond.respond(query.clone()))
                     .instrument(span.clone())
                     .await
-                    .unwrap_or_else(|_| failed(TOO_LATE));
-                signals::record_outcome(&span, reply.outcome.as_str());
+                    .ok();
+                let outcome = reply.as_ref().map_or(TIMED_OUT, |r| r.outcome.as_str());
+                signals::record_outcome(&span, outcome);
                 reply
             }
             Err(malformed) => {
@@ -107,11 +110,19 @@ impl ResponderEntry {
                     reason = malformed.reason,
                     "{UNREADABLE}"
                 );
-                failed(UNREADABLE)
+                Some(failed(UNREADABLE))
             }
         };
-        measured.outcome = reply.outcome.as_str();
-        question.reply(reply).await;
+        match reply {
+            Some(reply) => {
+                measured.outcome = reply.outcome.as_str();
+                question.reply(reply).await;
+            }
+            None => {
+                measured.outcome = TIMED_OUT;
+                question.give_up().await;
+            }
+        }
     }
 }
 

@@ -123,9 +123,9 @@ pub struct Question {
 /// The way back to one asker: what a transport gives its questions.
 #[async_trait]
 pub trait ReplyPath: Send + Sync + fmt::Debug {
-    /// Sends the reply, and then takes the query for done. If the asker is gone, or the way to it,
-    /// nothing happens.
-    async fn reply(self: Box<Self>, reply: Reply);
+    /// Sends the reply, if there is one, and then takes the query for done. If the asker is gone,
+    /// or the way to it, the reply is lost.
+    async fn settle(self: Box<Self>, reply: Option<Reply>);
 }
 
 impl Question {
@@ -144,6 +144,11 @@ impl Question {
 
     /// Sends the reply. One that comes too late harms nobody.
     pub async fn reply(self, reply: Reply) {
-        self.path.reply(reply).await;
+        self.path.settle(Some(reply)).await;
+    }
+
+    /// Leaves it unanswered, since nobody waits any longer.
+    pub async fn give_up(self) {
+        self.path.settle(None).await;
     }
 }

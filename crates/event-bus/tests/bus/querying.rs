@@ -334,7 +334,7 @@ async fn queries_wait_a_while_for_a_service_that_has_stopped(ground: &Ground) {
     assert_eq!(answer.expect("it is back"), Price { cents: 20 });
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_responders_of_one_query_are_refused_at_the_start() {
     let ground = Ground::in_memory().await;
     let twice = ground.participant("stock").await;

@@ -94,7 +94,7 @@ async fn ask(shop: &Running) -> Result<Price, RequestError<NoPrice>> {
     shop.bus.request(&GetPrice { product: 1 }, BOUND).await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plain_client_can_ask_and_the_answer_continues_its_trace() {
     let ground = Ground::rabbitmq().await;
     let (_shop, _stock) = start_both(&ground).await;
@@ -127,7 +127,7 @@ async fn a_plain_client_can_ask_and_the_answer_continues_its_trace() {
     assert_eq!(text("traceparent"), traceparent);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_asked_stops_nobody() {
     let ground = Ground::rabbitmq().await;
     let (shop, _stock) = start_both(&ground).await;
@@ -217,7 +217,7 @@ async fn start_impostor(ground: &Ground) -> PlainClient {
     client
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_replied_harms_nobody() {
     let ground = Ground::rabbitmq().await;
     let shop = start_shop(&ground, &ground.broker().url()).await;
@@ -276,7 +276,7 @@ async fn whatever_is_replied_harms_nobody() {
     assert_eq!(ask(&shop).await.expect("an answer"), Price { cents: 10 });
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_connection_is_told_at_once_and_the_next_query_is_asked_again() {
     let ground = Ground::rabbitmq().await;
     let proxy = FaultProxy::before(&ground.broker().url()).await;
@@ -320,7 +320,7 @@ async fn a_lost_connection_is_told_at_once_and_the_next_query_is_asked_again() {
     assert_eq!(answer.await, Price { cents: 10 });
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_closes_every_connection_is_asked_again() {
     let ground = Ground::rabbitmq().await;
     let (shop, _stock) = start_both(&ground).await;

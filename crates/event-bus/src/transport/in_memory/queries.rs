@@ -237,9 +237,11 @@ struct AskerPath {
 
 #[async_trait]
 impl ReplyPath for AskerPath {
-    async fn reply(self: Box<Self>, reply: Reply) {
-        // The asker may be gone, or have another service's reply.
-        let _ = self.replies.try_send(reply);
+    async fn settle(self: Box<Self>, reply: Option<Reply>) {
+        if let Some(reply) = reply {
+            // The asker may be gone, or have another service's reply.
+            let _ = self.replies.try_send(reply);
+        }
         self.path.enquiries.lock().settle(&self.path, self.number);
     }
 }

@@ -157,10 +157,12 @@ struct AskerPath {
 
 #[async_trait]
 impl ReplyPath for AskerPath {
-    async fn reply(self: Box<Self>, reply: Reply) {
-        self.replies
-            .send(&self.desk, &self.returning, &reply, self.until)
-            .await;
+    async fn settle(self: Box<Self>, reply: Option<Reply>) {
+        if let Some(reply) = reply {
+            self.replies
+                .send(&self.desk, &self.returning, &reply, self.until)
+                .await;
+        }
         // If the channel is gone, another instance may answer once more, which changes nothing.
         let _ = self
             .channel
