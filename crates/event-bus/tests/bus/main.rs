@@ -10,6 +10,5 @@ mod housekeeping;
 mod letters;
 mod publishing;
 mod querying;
-mod querying_rabbitmq;
 mod relaying;
 mod support;

@@ -13,7 +13,7 @@ use test_servers::FaultProxy;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::querying::{GetPrice, NoPrice, Price, PriceList, start_answering};
+use super::{GetPrice, NoPrice, Price, PriceList, start_answering};
 use crate::support::{BOUND, Ground, Running, quick};
 
 const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
@@ -191,7 +191,7 @@ async fn whatever_is_asked_stops_nobody() {
     client.close().await;
 }
 
-/// Answers every query with all of these, and in the end as it should.
+/// A client that gets the queries as if it were a service.
 async fn start_impostor(ground: &Ground) -> PlainClient {
     let client = PlainClient::connect(ground).await;
     let queue = "impostor";
@@ -227,8 +227,9 @@ async fn whatever_is_replied_harms_nobody() {
     let impostor = start_impostor(&ground).await;
     let mut queries = impostor.consume("impostor").await;
     let answered = header("cloudEvents_outcome", "answered");
-    let too_large = vec![b' '; event_bus::MAX_BODY_BYTES + 1];
-    let not_json: [(FieldTable, &[u8]); 6] = [
+    let mut too_large = br#"{"cents":1}"#.to_vec();
+    too_large.resize(event_bus::MAX_BODY_BYTES + 1, b' ');
+    let no_replies: [(FieldTable, &[u8]); 6] = [
         (FieldTable::default(), br#"{"cents":1}"#),
         (header("cloudEvents_outcome", "perhaps"), br#"{"cents":1}"#),
         (answered.clone(), b"\0\xff"),
@@ -236,7 +237,7 @@ async fn whatever_is_replied_harms_nobody() {
         (header("cloudEvents_outcome", "refused"), b"{}"),
         (header("cloudEvents_outcome", "failed"), b""),
     ];
-    for (headers, body) in not_json {
+    for (headers, body) in no_replies {
         let answering = async {
             let query = timeout(BOUND, queries.next()).await.expect("a query");
             let query = query.expect("it is open").expect("it can be read");
