@@ -8,7 +8,9 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::EventBus;
 use crate::consumer_group::ConsumerGroup;
 use crate::handler::{BatchHandler, DynamicHandler, Handler};
-use crate::message::Message;
+use crate::message::{Message, Posted};
+use crate::queries::{self, Responder, ResponderEntry};
+use crate::request::Request;
 use crate::settings::BusSettings;
 use crate::start_error::StartError;
 use crate::transport::Transport;
@@ -23,6 +25,7 @@ pub struct EventBusBuilder {
     pub(crate) settings: BusSettings,
     own: ConsumerGroup,
     pub(crate) groups: Vec<ConsumerGroup>,
+    pub(crate) responders: Vec<ResponderEntry>,
 }
 
 impl EventBusBuilder {
@@ -34,17 +37,21 @@ impl EventBusBuilder {
             settings: BusSettings::default(),
             own: ConsumerGroup::of_service(),
             groups: Vec::new(),
+            responders: Vec::new(),
         }
     }
 
     /// Handles a message one at a time.
-    pub fn handle<M: Message, H: Handler<M>>(mut self, handler: H) -> Self {
+    pub fn handle<M: Message<Kind: Posted>, H: Handler<M>>(mut self, handler: H) -> Self {
         self.own = self.own.handle::<M, H>(handler);
         self
     }
 
     /// Handles a message in sets: whatever has arrived at once.
-    pub fn handle_batch<M: Message, H: BatchHandler<M>>(mut self, handler: H) -> Self {
+    pub fn handle_batch<M: Message<Kind: Posted>, H: BatchHandler<M>>(
+        mut self,
+        handler: H,
+    ) -> Self {
         self.own = self.own.handle_batch::<M, H>(handler);
         self
     }
@@ -58,6 +65,12 @@ impl EventBusBuilder {
     /// Adds handlers with a queue, and settings, of their own.
     pub fn group(mut self, group: ConsumerGroup) -> Self {
         self.groups.push(group);
+        self
+    }
+
+    /// Answers a query.
+    pub fn answer<Q: Request, R: Responder<Q>>(mut self, responder: R) -> Self {
+        self.responders.push(ResponderEntry::new::<Q, R>(responder));
         self
     }
 
@@ -75,7 +88,7 @@ impl EventBusBuilder {
     ///
     /// # Errors
     ///
-    /// If the handlers or groups can't stand beside each other, see [`StartError`].
+    /// If the handlers, groups or responders can't stand beside each other, see [`StartError`].
     pub async fn start(mut self, shutdown: CancellationToken) -> Result<EventBus, StartError> {
         let own = std::mem::replace(&mut self.own, ConsumerGroup::of_service());
         let groups = std::mem::take(&mut self.groups);
@@ -83,6 +96,7 @@ impl EventBusBuilder {
             .chain(groups)
             .map(|group| group.resolve(&self.service, &self.settings))
             .collect::<Result<Vec<_>, _>>()?;
+        queries::check_single(&self.responders)?;
         EventBus::start(self, plans, shutdown).await
     }
 }

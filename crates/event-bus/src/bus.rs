@@ -11,7 +11,7 @@ use crate::consumer_group::{ConsumerGroup, GroupPlan};
 use crate::dead_letters::DeadLetters;
 use crate::envelope::{Envelope, Lineage, PublishError};
 use crate::groups::{self, Groups};
-use crate::message::Message;
+use crate::message::{Message, Posted};
 use crate::running::Running;
 use crate::settings::BusSettings;
 use crate::signals;
@@ -77,7 +77,10 @@ impl EventBus {
     /// # Errors
     ///
     /// If the message can't be encoded, or the broker does not confirm it.
-    pub async fn publish_now<M: Message>(&self, message: &M) -> Result<(), PublishNowError> {
+    pub async fn publish_now<M: Message<Kind: Posted>>(
+        &self,
+        message: &M,
+    ) -> Result<(), PublishNowError> {
         let lineage = Lineage::begin();
         let envelope = Envelope::encode(&self.publisher.service, lineage, message)?;
         let settlements = self.transport.publish(vec![envelope]).await.await;
@@ -162,6 +165,8 @@ impl EventBus {
             active: Mutex::default(),
         });
         let running = Running::start(&groups, &builder.settings);
+        let at_once = builder.settings.answers_at_once;
+        running.answer(&groups, builder.responders, at_once).await;
         for plan in plans.into_iter().filter(|plan| !plan.handlers.is_empty()) {
             groups.start(plan).await?;
         }

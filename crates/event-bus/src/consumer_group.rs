@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use crate::handler::{BatchHandler, DynamicHandler, Handler};
 use crate::handler_entry::HandlerEntry;
 use crate::kill_switch::KillSwitch;
-use crate::message::Message;
+use crate::message::{Message, Posted};
 use crate::partition::BUCKETS;
 use crate::pattern::Pattern;
 use crate::retry_policy::RetryPolicy;
@@ -74,13 +74,16 @@ impl ConsumerGroup {
     }
 
     /// Handles a message one at a time.
-    pub fn handle<M: Message, H: Handler<M>>(mut self, handler: H) -> Self {
+    pub fn handle<M: Message<Kind: Posted>, H: Handler<M>>(mut self, handler: H) -> Self {
         self.handlers.push(HandlerEntry::single::<M, H>(handler));
         self
     }
 
     /// Handles a message in sets: whatever has arrived at once.
-    pub fn handle_batch<M: Message, H: BatchHandler<M>>(mut self, handler: H) -> Self {
+    pub fn handle_batch<M: Message<Kind: Posted>, H: BatchHandler<M>>(
+        mut self,
+        handler: H,
+    ) -> Self {
         self.handlers.push(HandlerEntry::batch::<M, H>(handler));
         self
     }

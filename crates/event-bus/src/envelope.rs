@@ -35,7 +35,7 @@ pub struct Envelope {
     /// Extension `dataversion`: [`Message::VERSION`].
     #[serde(rename = "dataversion")]
     pub version: u32,
-    /// Whether it is an event or a command.
+    /// Whether it is an event, a command or a query.
     pub kind: Kind,
     /// CloudEvents `source`: the name of the publishing service.
     pub source: String,
@@ -194,7 +194,7 @@ impl Envelope {
             correlation_id: lineage.correlation_id,
             causation_id: lineage.causation_id,
             trace: lineage.trace,
-            mandatory: M::MUST_BE_HEARD || M::Kind::KIND == Kind::Command,
+            mandatory: M::MUST_BE_HEARD || M::Kind::KIND != Kind::Event,
             body: Bytes::from(body),
         })
     }

@@ -146,7 +146,7 @@ impl<E: Error + Send + Sync + 'static> From<E> for HandlerError {
 }
 
 /// The last segment of a type's path, without its generic arguments.
-fn short_type_name<T: ?Sized>() -> &'static str {
+pub(crate) fn short_type_name<T: ?Sized>() -> &'static str {
     let path = std::any::type_name::<T>();
     let path = path.split('<').next().unwrap_or(path);
     path.rsplit("::").next().unwrap_or(path)

@@ -244,7 +244,7 @@ fn malformed(expected: &str, error: &serde_json::Error) -> HandlerFailure {
     }
 }
 
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()

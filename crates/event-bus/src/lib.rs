@@ -4,6 +4,7 @@
 mod entity;
 mod envelope;
 mod message;
+mod request;
 
 #[cfg(feature = "postgres")]
 mod builder;
@@ -40,6 +41,8 @@ mod partition;
 #[cfg(feature = "postgres")]
 mod pattern;
 #[cfg(feature = "postgres")]
+mod queries;
+#[cfg(feature = "postgres")]
 mod received;
 #[cfg(feature = "postgres")]
 mod registry;
@@ -72,7 +75,8 @@ mod wake;
 
 pub use entity::{EntityCreatedEto, EntityDeletedEto, EntityEto, EntityUpdatedEto};
 pub use envelope::{Envelope, Lineage, MAX_BODY_BYTES, MAX_KEY_BYTES, PublishError, TraceContext};
-pub use message::{Command, Event, Kind, Message, MessageKind};
+pub use message::{Command, Event, Kind, Message, MessageKind, Posted, Query};
+pub use request::Request;
 
 #[cfg(feature = "postgres")]
 pub use {
@@ -86,6 +90,7 @@ pub use {
     handler::{BatchHandler, DynamicHandler, Handler, HandlerError},
     kill_switch::KillSwitch,
     migrate::{migrate, migrator},
+    queries::{RequestError, RespondError, Responder},
     received::Received,
     repository::{EntityStore, Repository, RepositoryError},
     retry_policy::RetryPolicy,

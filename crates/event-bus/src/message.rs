@@ -13,10 +13,16 @@ pub enum Event {}
 #[derive(Debug)]
 pub enum Command {}
 
-/// The two kinds of message: [`Event`] and [`Command`].
+/// Something that is asked and answered while the asker waits: see [`Request`](crate::Request).
 ///
-/// The kind decides which verb of a unit of work takes a message (`publish` or `send`), so that
-/// confusing the two does not compile.
+/// A query changes nothing, so it needs no unit of work, is not kept and is not tried again.
+#[derive(Debug)]
+pub enum Query {}
+
+/// The kinds of message: [`Event`], [`Command`] and [`Query`].
+///
+/// The kind decides which verb takes a message: `publish` or `send` of a unit of work, or
+/// `request` of the bus, so that confusing them does not compile.
 pub trait MessageKind: sealed::Sealed + Send + Sync + 'static {
     /// The value that belongs to this type.
     const KIND: Kind;
@@ -30,7 +36,15 @@ pub enum Kind {
     Event,
     /// See [`Command`].
     Command,
+    /// See [`Query`].
+    Query,
 }
+
+/// A kind of message that is handed over and kept until it is handled: [`Event`] or [`Command`].
+pub trait Posted: MessageKind {}
+
+impl Posted for Event {}
+impl Posted for Command {}
 
 impl MessageKind for Event {
     const KIND: Kind = Kind::Event;
@@ -40,10 +54,15 @@ impl MessageKind for Command {
     const KIND: Kind = Kind::Command;
 }
 
+impl MessageKind for Query {
+    const KIND: Kind = Kind::Query;
+}
+
 mod sealed {
     pub trait Sealed {}
     impl Sealed for super::Event {}
     impl Sealed for super::Command {}
+    impl Sealed for super::Query {}
 }
 
 /// A message: plain data that is written as JSON under a stable name.
@@ -67,7 +86,7 @@ mod sealed {
 /// }
 /// ```
 pub trait Message: Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// [`Event`] or [`Command`].
+    /// [`Event`], [`Command`] or [`Query`].
     type Kind: MessageKind;
 
     /// The name the message travels under: the CloudEvents `type` and the routing key.

@@ -8,9 +8,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::groups::Groups;
 use crate::housekeeping;
+use crate::queries::ResponderEntry;
 use crate::relay::Relay;
 use crate::settings::BusSettings;
-use crate::transport::Transport;
+use crate::transport::{Desk, Transport};
 
 /// What runs behind an [`EventBus`](crate::EventBus).
 pub(crate) struct Running {
@@ -45,6 +46,25 @@ impl Running {
         let keeping = housekeeping::run(groups.pool.clone(), settings.clone(), shutdown);
         running.spawn(&running.handling, keeping);
         running
+    }
+
+    /// Answers queries until shut down.
+    pub(crate) async fn answer(
+        &self,
+        groups: &Groups,
+        responders: Vec<ResponderEntry>,
+        at_once: u16,
+    ) {
+        for responder in responders {
+            let desk = Desk {
+                service: groups.publisher.service.clone(),
+                query: responder.query().to_owned(),
+                at_once,
+            };
+            let questions = self.transport.serve(desk).await;
+            let answering = responder.answer_all(questions, groups.shutdown.clone());
+            self.spawn(&self.handling, answering);
+        }
     }
 
     fn spawn(&self, tracker: &TaskTracker, task: impl Future<Output = ()> + Send + 'static) {

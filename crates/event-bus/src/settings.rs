@@ -16,6 +16,8 @@ pub struct BusSettings {
     pub workers: usize,
     /// How many messages the broker may send ahead. Default 1024.
     pub prefetch: u16,
+    /// How many queries of one name are answered at once. Default 64.
+    pub answers_at_once: u16,
     /// The most rows that the relay publishes before it looks for more. Default 512.
     pub relay_batch: usize,
     /// How many relay batches may be unconfirmed at once. Default 4.
@@ -42,6 +44,7 @@ impl Default for BusSettings {
             batch: 256,
             workers: 2,
             prefetch: 1024,
+            answers_at_once: 64,
             relay_batch: 512,
             relay_window: 4,
             poll_interval: Duration::from_secs(1),

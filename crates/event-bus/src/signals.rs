@@ -14,6 +14,8 @@ const SENT: &str = "messaging.client.sent.messages";
 const OPERATION_DURATION: &str = "messaging.client.operation.duration";
 const CONSUMED: &str = "messaging.client.consumed.messages";
 const PROCESS_DURATION: &str = "messaging.process.duration";
+const REQUEST_DURATION: &str = "event_bus.request.duration";
+const RESPOND_DURATION: &str = "event_bus.respond.duration";
 const OUTBOX_DEPTH: &str = "event_bus.outbox.depth";
 const OUTBOX_OLDEST_AGE: &str = "event_bus.outbox.oldest_age";
 const OUTBOX_SCHEDULED: &str = "event_bus.outbox.scheduled";
@@ -36,13 +38,22 @@ pub(crate) fn describe() {
     DESCRIBED.call_once(|| {
         describe_counters();
         describe_gauges();
-        describe_histogram!(
-            OPERATION_DURATION,
-            Unit::Seconds,
-            "From handing messages to the broker until all of them are settled."
-        );
-        describe_histogram!(PROCESS_DURATION, Unit::Seconds, "Time in a handler.");
+        describe_durations();
     });
+}
+
+fn describe_durations() {
+    for (name, meaning) in [
+        (
+            OPERATION_DURATION,
+            "From handing messages to the broker until all of them are settled.",
+        ),
+        (PROCESS_DURATION, "Time in a handler."),
+        (REQUEST_DURATION, "A query, as its asker saw it."),
+        (RESPOND_DURATION, "A query, as its responder saw it."),
+    ] {
+        describe_histogram!(name, Unit::Seconds, meaning);
+    }
 }
 
 fn describe_counters() {
@@ -143,6 +154,16 @@ pub(crate) fn consumed(group: &str, messages: usize) {
 /// How long a handler took.
 pub(crate) fn processed(handler: &'static str, elapsed: Duration) {
     histogram!(PROCESS_DURATION, "handler" => handler).record(elapsed);
+}
+
+/// How long a query took its asker, and what it came to.
+pub(crate) fn requested(query: &'static str, outcome: &'static str, elapsed: Duration) {
+    histogram!(REQUEST_DURATION, "query" => query, "outcome" => outcome).record(elapsed);
+}
+
+/// How long a query took its responder, and what it came to.
+pub(crate) fn responded(query: &'static str, outcome: &'static str, elapsed: Duration) {
+    histogram!(RESPOND_DURATION, "query" => query, "outcome" => outcome).record(elapsed);
 }
 
 /// Deliveries of messages that a handler had already.

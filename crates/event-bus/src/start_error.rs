@@ -21,6 +21,14 @@ pub enum StartError {
         /// The handler that was added last.
         handler: &'static str,
     },
+    /// A query has one answer.
+    #[error("the query `{query}` has a responder already, `{responder}` would be a second")]
+    SecondResponder {
+        /// The name of the query.
+        query: &'static str,
+        /// The responder that was added last.
+        responder: &'static str,
+    },
     /// What the one type writes, the other could not read.
     #[error("two message types have the name `{message}`")]
     NameOfTwoTypes {

@@ -10,7 +10,7 @@ use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 use crate::envelope::{Envelope, Lineage, PublishError};
-use crate::message::{Command, Event, Message};
+use crate::message::{Command, Event, Message, Posted};
 use crate::outbox;
 use crate::received::Received;
 use crate::wake::WakeUp;
@@ -92,7 +92,7 @@ impl UnitOfWork {
     /// # Errors
     ///
     /// If the message can't be encoded or is too large.
-    pub fn schedule<M: Message>(
+    pub fn schedule<M: Message<Kind: Posted>>(
         &mut self,
         message: &M,
         at: Timestamp,

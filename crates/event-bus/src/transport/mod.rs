@@ -1,11 +1,13 @@
 //! What carries envelopes between participants.
 
 mod in_memory;
+mod queries;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,6 +21,7 @@ use crate::message::Kind;
 pub use crate::partition::{BUCKETS, Partition, bucket_of};
 
 pub use in_memory::InMemory;
+pub use queries::{Desk, NoReply, Question, Questions, Reply, ReplyOutcome, ReplyPath};
 #[cfg(feature = "rabbitmq")]
 pub use rabbitmq::{InvalidAddress, RabbitMq};
 
@@ -59,6 +62,19 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
     ///
     /// As for [`unbind`](Self::unbind).
     async fn remove(&self, group: &Group) -> Result<bool, TransportError>;
+
+    /// Asks a query and waits for its reply, for `timeout` at most (and never longer than ten
+    /// minutes). A missing connection is waited for, too. Dropping the future frees what it holds.
+    ///
+    /// # Errors
+    ///
+    /// See [`NoReply`]. That nobody answers is told at once.
+    async fn request(&self, query: Envelope, timeout: Duration) -> Result<Reply, NoReply>;
+
+    /// Takes part in answering a query: the instances of a service share what is asked of it.
+    ///
+    /// Returns at once; queries come as soon as there is a connection.
+    async fn serve(&self, desk: Desk) -> Questions;
 
     /// Whether there is a connection now.
     fn connected(&self) -> bool;

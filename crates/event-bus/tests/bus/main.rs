@@ -14,6 +14,7 @@ mod many_letters;
 mod ordering;
 mod pausing;
 mod publishing;
+mod querying;
 mod relaying;
 mod replaying;
 mod scheduling;

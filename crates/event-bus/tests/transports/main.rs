@@ -6,17 +6,12 @@
 
 mod ground;
 mod partitions;
+mod queries;
 
 use event_bus::transport::{Binding, Group, Receipt, Settlement};
 use event_bus::{Envelope, Kind, TraceContext};
 use tokio::time::timeout;
 use uuid::Uuid;
-
-use partitions::{
-    a_key_is_always_in_the_same_partition, a_partition_is_handed_on_in_order,
-    an_unbound_group_gets_nothing_more_and_can_be_removed,
-    messages_without_a_key_are_in_the_first_partition,
-};
 
 use ground::{BOUND, Ground, assert_quiet, envelope, group, join, number, publish, receive, take};
 
@@ -236,6 +231,7 @@ macro_rules! conformance {
         }
     };
 }
+pub(crate) use conformance;
 
 conformance! {
     every_group_gets_a_message_and_its_members_share_it,
@@ -249,8 +245,4 @@ conformance! {
     no_more_than_the_prefetch_is_under_way,
     every_attribute_of_an_envelope_arrives,
     closing_ends_the_deliveries,
-    a_key_is_always_in_the_same_partition,
-    messages_without_a_key_are_in_the_first_partition,
-    a_partition_is_handed_on_in_order,
-    an_unbound_group_gets_nothing_more_and_can_be_removed,
 }

@@ -3,6 +3,7 @@
 use event_bus::transport::{Group, Partition, Settlement, Transport, bucket_of};
 use event_bus::{Envelope, RabbitMq};
 
+use crate::conformance;
 use crate::ground::{
     BOUND, Ground, assert_quiet, envelope, group, join, number, publish, receive, take,
 };
@@ -29,7 +30,7 @@ fn key_of(index: u16) -> String {
         .expect("there are keys for each partition")
 }
 
-pub(crate) async fn a_key_is_always_in_the_same_partition(ground: Ground) {
+async fn a_key_is_always_in_the_same_partition(ground: Ground) {
     let transport = ground.participant();
     let mut first = join(&transport, partition(0, 2)).await;
     let mut second = transport.subscribe(partition(1, 2)).await;
@@ -43,7 +44,7 @@ pub(crate) async fn a_key_is_always_in_the_same_partition(ground: Ground) {
     assert_quiet(&mut second).await;
 }
 
-pub(crate) async fn messages_without_a_key_are_in_the_first_partition(ground: Ground) {
+async fn messages_without_a_key_are_in_the_first_partition(ground: Ground) {
     let transport = ground.participant();
     let mut first = join(&transport, partition(0, 2)).await;
     let mut second = transport.subscribe(partition(1, 2)).await;
@@ -53,7 +54,7 @@ pub(crate) async fn messages_without_a_key_are_in_the_first_partition(ground: Gr
 }
 
 /// The next member begins with what the last one had and did not acknowledge.
-pub(crate) async fn a_partition_is_handed_on_in_order(ground: Ground) {
+async fn a_partition_is_handed_on_in_order(ground: Ground) {
     let (one, other) = (ground.participant(), ground.participant());
     let mut active = join(&one, partition(0, 1)).await;
     let mut standby = other.subscribe(partition(0, 1)).await;
@@ -67,7 +68,7 @@ pub(crate) async fn a_partition_is_handed_on_in_order(ground: Ground) {
     assert_eq!(take(&mut standby, 20).await, (11..=30).collect::<Vec<_>>());
 }
 
-pub(crate) async fn an_unbound_group_gets_nothing_more_and_can_be_removed(ground: Ground) {
+async fn an_unbound_group_gets_nothing_more_and_can_be_removed(ground: Ground) {
     for unkeyed in [group("stock", &["a.b"]), partition(0, 2)] {
         let transport = ground.participant();
         let mut subscription = join(&transport, unkeyed.clone()).await;
@@ -103,4 +104,11 @@ async fn another_number_of_partitions_is_refused_by_the_broker() {
     second.bound().cancelled().await;
     assert!(!refused.bound().is_cancelled());
     other.close().await;
+}
+
+conformance! {
+    a_key_is_always_in_the_same_partition,
+    messages_without_a_key_are_in_the_first_partition,
+    a_partition_is_handed_on_in_order,
+    an_unbound_group_gets_nothing_more_and_can_be_removed,
 }

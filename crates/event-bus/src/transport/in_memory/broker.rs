@@ -241,7 +241,7 @@ impl Binding {
     fn matches(&self, envelope: &Envelope) -> bool {
         self.kind == envelope.kind
             && match self.kind {
-                Kind::Command => self.pattern == envelope.name,
+                Kind::Command | Kind::Query => self.pattern == envelope.name,
                 Kind::Event => pattern::matches(&self.pattern, &envelope.name),
             }
     }

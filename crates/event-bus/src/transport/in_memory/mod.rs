@@ -1,8 +1,10 @@
 //! [`InMemory`]: for tests and for programs of one process.
 
 mod broker;
+mod queries;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt as _;
@@ -11,7 +13,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use self::broker::Broker;
-use super::{Capabilities, Group, Settlement, Subscription, Transport, TransportError};
+use self::queries::Enquiries;
+use super::{
+    Capabilities, Desk, Group, NoReply, Questions, Reply, Settlement, Subscription, Transport,
+    TransportError,
+};
 use crate::envelope::Envelope;
 
 /// Messages within one process.
@@ -21,6 +27,7 @@ use crate::envelope::Envelope;
 #[derive(Debug, Default)]
 pub struct InMemory {
     broker: Arc<Mutex<Broker>>,
+    enquiries: Enquiries,
     closed: CancellationToken,
 }
 
@@ -39,6 +46,7 @@ impl Clone for InMemory {
     fn clone(&self) -> Self {
         Self {
             broker: self.broker.clone(),
+            enquiries: self.enquiries.clone(),
             closed: CancellationToken::new(),
         }
     }
@@ -85,6 +93,16 @@ impl Transport for InMemory {
 
     async fn remove(&self, group: &Group) -> Result<bool, TransportError> {
         Ok(self.broker().remove(&group.name))
+    }
+
+    async fn request(&self, query: Envelope, timeout: Duration) -> Result<Reply, NoReply> {
+        let asking = self.enquiries.request(query, timeout);
+        let reply = self.closed.run_until_cancelled(asking).await;
+        reply.unwrap_or(Err(NoReply::Disconnected))
+    }
+
+    async fn serve(&self, desk: Desk) -> Questions {
+        self.enquiries.serve(desk, self.closed.child_token())
     }
 
     fn connected(&self) -> bool {

@@ -7,9 +7,12 @@ mod confirms;
 mod connection;
 mod consumer;
 mod publisher;
+mod queries;
 mod topology;
 mod unbinding;
 mod wire;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -21,7 +24,11 @@ use tokio_util::task::TaskTracker;
 use self::connection::Supervised;
 use self::consumer::{QueueConsumer, Source};
 use self::publisher::Publisher;
-use super::{Capabilities, Group, Settlement, Subscription, Transport, TransportError};
+use self::queries::{Asker, ReplyChannel};
+use super::{
+    Capabilities, Desk, Group, NoReply, Questions, Reply, Settlement, Subscription, Transport,
+    TransportError,
+};
 use crate::envelope::Envelope;
 use crate::partition::Partition;
 
@@ -30,6 +37,8 @@ use crate::partition::Partition;
 pub struct RabbitMq {
     consuming: Supervised,
     publisher: Publisher,
+    asker: Asker,
+    replies: ReplyChannel,
     closed: CancellationToken,
     tasks: TaskTracker,
 }
@@ -50,11 +59,14 @@ impl RabbitMq {
             .collect::<Result<Vec<_>, _>>()?;
         let closed = CancellationToken::new();
         let publishing = Supervised::new("publishing", addresses.clone(), closed.clone());
+        let tasks = TaskTracker::new();
         Ok(Self {
             consuming: Supervised::new("consuming", addresses, closed.clone()),
+            asker: Asker::new(publishing.clone(), closed.clone(), tasks.clone()),
+            replies: ReplyChannel::new(publishing.clone()),
             publisher: Publisher::new(publishing),
             closed,
-            tasks: TaskTracker::new(),
+            tasks,
         })
     }
 }
@@ -108,6 +120,24 @@ impl Transport for RabbitMq {
 
     async fn remove(&self, group: &Group) -> Result<bool, TransportError> {
         unbinding::remove(&self.consuming, group).await
+    }
+
+    async fn request(&self, query: Envelope, timeout: Duration) -> Result<Reply, NoReply> {
+        self.asker.request(query, timeout).await
+    }
+
+    async fn serve(&self, desk: Desk) -> Questions {
+        let (sender, questions) = mpsc::unbounded_channel();
+        let cancelled = self.closed.child_token();
+        let membership = cancelled.clone().drop_guard();
+        self.tasks.spawn(queries::answer(
+            self.consuming.clone(),
+            self.replies.clone(),
+            desk,
+            sender,
+            cancelled,
+        ));
+        Questions::new(questions, membership)
     }
 
     fn connected(&self) -> bool {

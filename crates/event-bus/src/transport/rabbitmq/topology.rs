@@ -4,6 +4,8 @@
 //!  events (topic) ──pattern──▶ catalog ──consumer
 //!  commands (direct) ──name──▶    │
 //!                                 └─ delivered too often ─▶ dead-letters (direct) ─▶ catalog.dead ──consumer
+//!
+//!  queries (direct) ──name──▶ catalog.queries.<name> ──consumer; replies go straight to the asker
 //! ```
 //!
 //! An ordered group has an exchange in the place of the queue, and a queue for each partition:
@@ -28,6 +30,7 @@ use crate::transport::Group;
 
 pub(super) const EVENTS: &str = "events";
 pub(super) const COMMANDS: &str = "commands";
+pub(super) const QUERIES: &str = "queries";
 pub(super) const DEAD_LETTERS: &str = "dead-letters";
 /// The header that sorts messages into partitions.
 pub(super) const BUCKET: &str = "partition-bucket";
@@ -40,6 +43,7 @@ pub(super) const fn exchange_of(kind: Kind) -> &'static str {
     match kind {
         Kind::Event => EVENTS,
         Kind::Command => COMMANDS,
+        Kind::Query => QUERIES,
     }
 }
 
@@ -83,6 +87,7 @@ pub(super) async fn declare_exchanges(channel: &Channel) -> lapin::Result<()> {
     for (name, kind) in [
         (EVENTS, ExchangeKind::Topic),
         (COMMANDS, ExchangeKind::Direct),
+        (QUERIES, ExchangeKind::Direct),
         (DEAD_LETTERS, ExchangeKind::Direct),
     ] {
         declare_exchange(channel, name, kind, FieldTable::default()).await?;

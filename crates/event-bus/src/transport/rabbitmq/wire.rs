@@ -21,7 +21,7 @@ use crate::message::Kind;
 use crate::partition::bucket_of;
 use crate::transport::Malformed;
 
-const PREFIX: &str = "cloudEvents_";
+pub(super) const PREFIX: &str = "cloudEvents_";
 const PERSISTENT: u8 = 2;
 /// What the specification of trace context says should be passed on.
 const MAX_TRACESTATE_BYTES: usize = 512;
@@ -73,10 +73,10 @@ pub(super) fn read(delivery: Delivery) -> Result<Envelope, Malformed> {
     let reader = Reader {
         properties: &delivery.properties,
     };
-    let kind = if delivery.exchange.as_str() == topology::COMMANDS {
-        Kind::Command
-    } else {
-        Kind::Event
+    let kind = match delivery.exchange.as_str() {
+        topology::COMMANDS => Kind::Command,
+        topology::QUERIES => Kind::Query,
+        _ => Kind::Event,
     };
     let envelope = reader.check().and_then(|()| reader.envelope(kind));
     let body = Bytes::from(delivery.data);
