@@ -60,7 +60,7 @@ pub(crate) async fn expire(pool: &PgPool, retention: Duration) -> Result<(), sql
     };
     let mut all = 0;
     let ended = loop {
-        match expire_page(pool, retention.clone()).await {
+        match expire_page(pool, retention).await {
             Ok(0) => break Ok(()),
             Ok(expired) => all += expired,
             Err(error) => break Err(error),

@@ -9,7 +9,6 @@
 
 mod leader;
 mod lock;
-mod vacuum;
 
 use std::sync::Arc;
 use std::time::Duration;
