@@ -71,6 +71,8 @@ pub mod transport;
 #[cfg(feature = "postgres")]
 mod unit_of_work;
 #[cfg(feature = "postgres")]
+mod vacuum;
+#[cfg(feature = "postgres")]
 mod wake;
 
 pub use entity::{EntityCreatedEto, EntityDeletedEto, EntityEto, EntityUpdatedEto};

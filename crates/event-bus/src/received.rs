@@ -61,7 +61,7 @@ impl<M> Received<M> {
     }
 
     /// Which attempt of this handler at this message this is, counted from 1 across restarts and
-    /// instances. An attempt that died with its process is not counted.
+    /// instances, and anew after a replay. An attempt that died with its process is not counted.
     pub fn attempt(&self) -> u32 {
         self.attempt
     }

@@ -146,3 +146,11 @@ pub(crate) async fn until_next(pool: &PgPool) -> Result<Option<Duration>, sqlx::
     .await?;
     Ok(milliseconds.map(|wait| Duration::from_millis(wait.max(0).unsigned_abs())))
 }
+
+/// Makes the space of deleted rows usable again, unless somebody is at it.
+pub(crate) async fn vacuum(pool: &PgPool) -> Result<(), sqlx::Error> {
+    sqlx::query!("vacuum (skip_locked, truncate false) inbox_retries")
+        .execute(pool)
+        .await?;
+    Ok(())
+}

@@ -1,4 +1,4 @@
-//! The table of dead letters: all its SQL.
+//! The table of dead letters: all its SQL, and what moves from there to the stored retries.
 
 use bytes::Bytes;
 use jiff::Timestamp;

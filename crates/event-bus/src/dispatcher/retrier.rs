@@ -11,15 +11,20 @@ use crate::handler_entry::{HandlerFailure, Task};
 use crate::held_keys;
 use crate::retries::{self, StoredRetry};
 use crate::unit_of_work::UnitOfWork;
+use crate::vacuum::{Table, Vacuum};
 
 /// Between two looks at the table, so that a time that is almost there is no busy loop.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// Works through what is due until shut down.
 pub(crate) async fn run(dispatcher: Arc<Dispatcher>, shutdown: CancellationToken) {
+    let mut vacuum = Vacuum::new(dispatcher.pool.clone(), Table::Retries);
     while !shutdown.is_cancelled() {
         let pause = match dispatcher.retry_one().await {
-            Ok(true) => continue,
+            Ok(true) => {
+                vacuum.note(1).await;
+                continue;
+            }
             Ok(false) => dispatcher.pause_before_next().await,
             Err(error) => {
                 tracing::warn!(%error, "retries wait for the database");

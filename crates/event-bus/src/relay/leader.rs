@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Relay;
-use super::vacuum::Vacuum;
 use crate::transport::Settlement;
+use crate::vacuum::{Table, Vacuum};
 use crate::{outbox, signals};
 
 /// How often it reads from the start again while it can't catch up: for rows that were committed
@@ -58,7 +58,7 @@ impl<'a> Leader<'a> {
             more: true,
             tick_at: Instant::now(),
             paused_until: None,
-            vacuum: Vacuum::new(relay.pool.clone()),
+            vacuum: Vacuum::new(relay.pool.clone(), Table::Outbox),
         }
     }
 

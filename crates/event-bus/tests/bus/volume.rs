@@ -107,7 +107,7 @@ async fn a_million_messages_leave_the_tables_flat() {
         assert!(outbox < 3 * after_first.0, "the outbox grows: {outbox}");
         assert!(outbox < 32 * MEGABYTE, "the outbox is too large: {outbox}");
         assert!(key < 4 * MEGABYTE, "the outbox's key is too large: {key}");
-        assert_eq!(waiting, after_first.1, "nothing waits, so nothing grows");
+        assert!(waiting < after_first.1 + MEGABYTE, "{waiting} bytes wait");
         // What it remembers, and nothing of what came and went.
         let expected = after_first.2 * i64::try_from(n + 1).expect("a few");
         let grown = inbox - empty_inbox;
