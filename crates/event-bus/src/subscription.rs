@@ -62,8 +62,11 @@ impl Tentative {
 
 impl Drop for Tentative {
     fn drop(&mut self) {
-        if let Some(subscription) = self.0.take() {
-            tokio::spawn(async move {
+        // Without a runtime nothing runs any more.
+        if let Some(subscription) = self.0.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(async move {
                 subscription.groups.stop(&subscription.active).await;
             });
         }

@@ -6,15 +6,14 @@
 //! the next one begins with what the last one did not acknowledge, is the transport's promise.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::PgPool;
 use tokio::sync::Mutex;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use uuid::Uuid;
 
 use super::{ActiveGroup, members};
@@ -40,7 +39,7 @@ pub(super) async fn run(
         transport,
         active,
         partitions,
-        workers: JoinSet::new(),
+        workers: TaskTracker::new(),
         held: BTreeMap::new(),
     };
     let mut renewed_at = Instant::now();
@@ -67,9 +66,15 @@ struct Share {
     transport: Arc<dyn Transport>,
     active: Arc<ActiveGroup>,
     partitions: u16,
-    workers: JoinSet<u16>,
-    /// How to stop working on the partitions at hand.
-    held: BTreeMap<u16, CancellationToken>,
+    workers: TaskTracker,
+    held: BTreeMap<u16, Worker>,
+}
+
+/// Who works on a partition. Dropping it ends the work where it stands.
+struct Worker {
+    /// Ends the work after the batch at hand.
+    stop: CancellationToken,
+    task: AbortOnDropHandle<()>,
 }
 
 impl Share {
@@ -88,21 +93,17 @@ impl Share {
 
     /// Works on these partitions and no others.
     async fn hold(&mut self, mine: &[u16], stop: &CancellationToken) {
-        while let Some(ended) = self.workers.try_join_next() {
-            // One that panicked is begun anew like one that ended.
-            if let Ok(partition) = ended {
-                self.held.remove(&partition);
-            }
-        }
+        // One that was stopped has ended by now, or will have the next time.
+        self.held.retain(|_, worker| !worker.task.is_finished());
         for (partition, worker) in &self.held {
             if !mine.contains(partition) {
-                worker.cancel();
+                worker.stop.cancel();
             }
         }
         for &index in mine {
-            if let Entry::Vacant(vacant) = self.held.entry(index) {
-                let worker = vacant.insert(stop.child_token()).clone();
-                self.work_on(index, worker).await;
+            if !self.held.contains_key(&index) {
+                let worker = self.work_on(index, stop.child_token()).await;
+                self.held.insert(index, worker);
             }
         }
         if mine.is_empty() {
@@ -111,7 +112,7 @@ impl Share {
         }
     }
 
-    async fn work_on(&mut self, index: u16, stop: CancellationToken) {
+    async fn work_on(&self, index: u16, stop: CancellationToken) -> Worker {
         let of = self.partitions;
         let group = Group {
             partition: Some(Partition { index, of }),
@@ -119,30 +120,32 @@ impl Share {
         };
         let subscription = self.transport.subscribe(group).await;
         let (bound, active) = (subscription.bound(), self.active.clone());
-        self.workers.spawn(async move {
-            let work = active
-                .dispatcher
-                .clone()
-                .run(Arc::new(Mutex::new(subscription)), stop);
-            let tell = async {
-                bound.cancelled().await;
-                active.bound.cancel();
-                std::future::pending::<()>().await;
-            };
+        let dispatcher = active.dispatcher.clone();
+        let work = dispatcher.run(Arc::new(Mutex::new(subscription)), stop.clone());
+        let tell = async move {
+            bound.cancelled().await;
+            active.bound.cancel();
+            std::future::pending::<()>().await;
+        };
+        let task = self.workers.spawn(async {
             tokio::select! {
                 () = work => {}
                 () = tell => {}
             }
-            index
         });
+        Worker {
+            stop,
+            task: AbortOnDropHandle::new(task),
+        }
     }
 
     /// Finishes what is under way and leaves the group to the others.
-    async fn give_up(mut self) {
+    async fn give_up(self) {
         for worker in self.held.values() {
-            worker.cancel();
+            worker.stop.cancel();
         }
-        while self.workers.join_next().await.is_some() {}
+        self.workers.close();
+        self.workers.wait().await;
         let group = self.active.group.name.clone();
         if let Err(error) = members::leave(&self.pool, &group, self.member).await {
             tracing::debug!(%error, "could not leave a group; the others will notice");
