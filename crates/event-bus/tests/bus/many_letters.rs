@@ -238,7 +238,7 @@ async fn the_space_of_many_retries_is_used_again() {
     // Each look for the next one goes past all that were deleted before; autovacuum would come
     // after a minute, and does not count here.
     let pool = ground.database.pool("stock").await;
-    test_servers::eventually("it is vacuumed", BOUND, async || {
+    test_servers::eventually("it is vacuumed", BOUND * 3, async || {
         let vacuums: i64 = sqlx::query_scalar(
             "select vacuum_count from pg_stat_user_tables
              where relid = 'inbox_retries'::regclass",
