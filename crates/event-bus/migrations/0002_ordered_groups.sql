@@ -1,4 +1,5 @@
--- Ordered consumer groups: which instance works on which partition, and the keys that wait.
+-- Ordered consumer groups: which instance works on which partition, and the keys that wait. And
+-- stored messages that end the process.
 
 -- The instances that take part in an ordered group. Each renews its row every second; one that has
 -- not been seen for some seconds is gone, and the others share its partitions.
@@ -32,3 +33,7 @@ create table inbox_held_messages (
     arrived_at timestamptz not null default now()
 );
 create index inbox_held_messages_key on inbox_held_messages (handler, key, position);
+
+-- How often an attempt was begun since one last ended. An attempt that ends its process comes to no
+-- other end, and would be begun again at each start.
+alter table inbox_retries add column begun integer not null default 0;

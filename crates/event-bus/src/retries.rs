@@ -23,6 +23,14 @@ pub(crate) struct StoredRetry {
     pub(crate) first_failed_at: Timestamp,
 }
 
+/// A message to which an attempt was begun.
+#[derive(Debug)]
+pub(crate) struct BegunRetry {
+    pub(crate) retry: StoredRetry,
+    /// How many attempts were begun, this one included, since one last ended.
+    pub(crate) begun: i32,
+}
+
 /// Keeps a message for a later attempt.
 pub(crate) async fn store(
     connection: &mut PgConnection,
@@ -35,7 +43,8 @@ pub(crate) async fn store(
              (message_id, handler, attributes, body, attempts, next_at, reasons, first_failed_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8)
          on conflict (message_id, handler) do update
-         set attempts = excluded.attempts, next_at = excluded.next_at, reasons = excluded.reasons",
+         set attempts = excluded.attempts, next_at = excluded.next_at, reasons = excluded.reasons,
+             begun = 0",
         retry.envelope.id,
         retry.handler,
         Json(retry.envelope.as_ref()) as _,
@@ -73,34 +82,63 @@ pub(crate) async fn store_untried(
     Ok(())
 }
 
-/// Takes a message whose time has come, and keeps it from other instances until the transaction
-/// ends.
+/// Begins an attempt at a message whose time has come, and counts that it was begun, whatever
+/// becomes of it.
 ///
 /// Only for handlers that are known here: another version of the service may know the others.
-pub(crate) async fn take_due(
-    connection: &mut PgConnection,
+pub(crate) async fn begin_due(
+    pool: &PgPool,
     handlers: &[String],
-) -> Result<Option<StoredRetry>, sqlx::Error> {
+) -> Result<Option<BegunRetry>, sqlx::Error> {
+    // The count is for the end of this process, which an asynchronous commit outlives. The new time
+    // keeps others away until the message is held.
     let row = sqlx::query!(
-        r#"select handler, attributes as "attributes: Json<Envelope>", body, attempts, first_failed_at
-           from inbox_retries
-           where next_at <= statement_timestamp() and handler = any($1)
-           order by next_at
-           limit 1
-           for update skip locked"#,
+        r#"update inbox_retries
+           set begun = begun + 1, next_at = statement_timestamp() + interval '1 second'
+           where (message_id, handler) = (
+                   select message_id, handler from inbox_retries
+                   where next_at <= statement_timestamp() and handler = any($1)
+                   order by next_at
+                   limit 1
+                   for update skip locked
+               )
+             and set_config('synchronous_commit', 'off', true) is not null
+           returning handler, attributes as "attributes: Json<Envelope>", body, attempts,
+                     first_failed_at, begun"#,
         handlers,
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(|row| BegunRetry {
+        retry: StoredRetry {
+            envelope: Arc::new(Envelope {
+                body: Bytes::from(row.body),
+                ..row.attributes.0
+            }),
+            handler: row.handler,
+            attempts: row.attempts.unsigned_abs(),
+            first_failed_at: row.first_failed_at.to_jiff(),
+        },
+        begun: row.begun,
+    }))
+}
+
+/// Keeps a begun attempt's message from other instances until the transaction ends. Returns false
+/// if another one has begun or ended an attempt meanwhile.
+pub(crate) async fn hold(
+    connection: &mut PgConnection,
+    begun: &BegunRetry,
+) -> Result<bool, sqlx::Error> {
+    let held = sqlx::query_scalar!(
+        "select begun from inbox_retries where message_id = $1 and handler = $2 and begun = $3
+         for update skip locked",
+        begun.retry.envelope.id,
+        begun.retry.handler,
+        begun.begun,
     )
     .fetch_optional(connection)
     .await?;
-    Ok(row.map(|row| StoredRetry {
-        envelope: Arc::new(Envelope {
-            body: Bytes::from(row.body),
-            ..row.attributes.0
-        }),
-        handler: row.handler,
-        attempts: row.attempts.unsigned_abs(),
-        first_failed_at: row.first_failed_at.to_jiff(),
-    }))
+    Ok(held.is_some())
 }
 
 /// Forgets a message that needs no further attempt.

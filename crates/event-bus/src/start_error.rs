@@ -35,6 +35,12 @@ pub enum StartError {
         /// The name of both.
         message: &'static str,
     },
+    /// A handler's stored messages belong to its group.
+    #[error("handlers named `{handler}` are in two groups; give one of them another name")]
+    HandlerOfTwoGroups {
+        /// The name of both handlers.
+        handler: &'static str,
+    },
     /// A pattern is words separated by dots, 255 bytes at most.
     #[error("`{handler}` was added for a pattern that is empty or longer than 255 bytes")]
     InvalidPattern {

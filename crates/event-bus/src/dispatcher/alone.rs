@@ -1,6 +1,7 @@
 //! One message for one handler, with everything that can become of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -165,17 +166,7 @@ impl Dispatcher {
             let next_at = Timestamp::now().saturating_add(delay);
             let next_at = next_at.unwrap_or(Timestamp::MAX);
             retries::store(work, retry, next_at, &reasons).await?;
-            tracing::warn!(
-                message_id = %retry.envelope.id,
-                name = retry.envelope.name,
-                handler = retry.handler,
-                attempts = retry.attempts,
-                retry_in = ?delay,
-                error = reasons.join(": "),
-                "a handler failed, its message is tried again later"
-            );
-            signals::retry_stored(&retry.handler);
-            self.retry_stored.ring();
+            self.tell_of_retry(work, retry, delay, &reasons);
             return Ok(());
         }
         let letter = DeadLetter {
@@ -189,6 +180,35 @@ impl Dispatcher {
         };
         dead_letters::insert_within(work, &letter).await?;
         retries::remove(work, retry.envelope.id, &retry.handler).await
+    }
+}
+
+impl Dispatcher {
+    /// Tells of a retry once it is stored.
+    fn tell_of_retry(
+        &self,
+        work: &mut UnitOfWork,
+        retry: &StoredRetry,
+        delay: Duration,
+        reasons: &[String],
+    ) {
+        let envelope = retry.envelope.clone();
+        let (handler, attempts) = (retry.handler.clone(), retry.attempts);
+        let error = reasons.join(": ");
+        let wake = self.retry_stored.clone();
+        work.after_commit(move || {
+            tracing::warn!(
+                message_id = %envelope.id,
+                name = envelope.name,
+                handler,
+                attempts,
+                retry_in = ?delay,
+                error,
+                "a handler failed, its message is tried again later"
+            );
+            signals::retry_stored(&handler);
+            wake.ring();
+        });
     }
 }
 

@@ -16,6 +16,10 @@ use crate::vacuum::{Table, Vacuum};
 /// Between two looks at the table, so that a time that is almost there is no busy loop.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
+/// How many attempts at a message may be begun and come to no end: as many as the broker allows
+/// itself. Handling the message most likely ends the process.
+const MOST_BEGUN: i32 = 20;
+
 /// Works through what is due until shut down.
 pub(crate) async fn run(dispatcher: Arc<Dispatcher>, shutdown: CancellationToken) {
     let mut vacuum = Vacuum::new(dispatcher.pool.clone(), Table::Retries);
@@ -43,13 +47,26 @@ impl Dispatcher {
     /// Makes the next attempt that is due. Returns whether there was one.
     async fn retry_one(&self) -> Result<bool, sqlx::Error> {
         let handlers = self.switches.admitted();
+        let Some(begun) = retries::begin_due(&self.pool, &handlers).await? else {
+            return Ok(false);
+        };
+        let Some(attempt) = self.switches.attempt(&begun.retry.handler) else {
+            return Ok(false);
+        };
         let mut work = self.begin().await?;
-        let Some(mut retry) = retries::take_due(&mut work, &handlers).await? else {
-            return Ok(false);
-        };
-        let Some(attempt) = self.switches.attempt(&retry.handler) else {
-            return Ok(false);
-        };
+        if !retries::hold(&mut work, &begun).await? {
+            return Ok(true);
+        }
+        let mut retry = begun.retry;
+        if begun.begun > MOST_BEGUN {
+            let failure = HandlerFailure::Unreadable {
+                reason: Reason::DeliveryLimit,
+                detail: format!("{MOST_BEGUN} attempts were begun and came to no end"),
+            };
+            self.put_off(&mut work, &retry, &failure).await?;
+            work.commit().await?;
+            return Ok(true);
+        }
         retry.attempts += 1;
         match self.retry_within(work, &retry).await {
             Ok(()) => {

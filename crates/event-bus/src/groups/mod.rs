@@ -244,6 +244,15 @@ pub(crate) fn check<'a>(
             return Err(StartError::InvalidGroup { name });
         }
         for entry in &plan.handlers {
+            // Stored messages are found by the name of their handler.
+            let elsewhere = |(group, other): &&(&str, &HandlerEntry)| {
+                *group != plan.name && other.name == entry.name
+            };
+            if others.iter().any(|other| elsewhere(&other)) {
+                return Err(StartError::HandlerOfTwoGroups {
+                    handler: entry.name,
+                });
+            }
             registry::check_beside(entry, others.iter().map(|(_, other)| *other))?;
             others.push((&plan.name, entry));
         }

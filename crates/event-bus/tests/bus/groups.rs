@@ -67,7 +67,8 @@ async fn a_group_that_is_stuck_holds_up_no_other(ground: &Ground) {
         .concurrency(1)
         .retry(never);
     let stock = ground.participant("stock").await.group(mail);
-    let _stock = Running::start(stock.handle::<Placed, _>(Effect::named("reserve"))).await;
+    let stock = Running::start(stock.handle::<Placed, _>(Effect::named("reserve"))).await;
+    stock.bus.bound().await;
     let shop = Running::start(ground.participant("shop").await).await;
     shop.place([1]).await;
     test_servers::eventually("the other group is stuck", BOUND, async || {
@@ -257,7 +258,7 @@ async fn a_name_is_refused_at_run_time_as_at_the_start() {
     let same_handler = stock.bus.subscribe(group("b")).await;
     assert!(matches!(
         same_handler,
-        Err(StartError::DuplicateHandler { .. })
+        Err(StartError::HandlerOfTwoGroups { .. })
     ));
 }
 

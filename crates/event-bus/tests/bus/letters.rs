@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
-use event_bus::{Envelope, Lineage, NotReplayable, ReplayOutcome, TraceContext};
+use event_bus::{
+    BusSettings, Envelope, Handler, HandlerError, Lineage, NotReplayable, Received, ReplayOutcome,
+    TraceContext, UnitOfWork,
+};
 use lapin::BasicProperties;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, SharedString, Unit};
 use sqlx::Row as _;
@@ -12,7 +16,7 @@ use uuid::Uuid;
 
 use crate::dead_letters::letters;
 use crate::hostile::publish;
-use crate::support::{BOUND, Effect, Ground, Placed, Running, on_both_transports};
+use crate::support::{BOUND, Effect, Ground, Placed, Running, on_both_transports, quick};
 
 fn envelope() -> Envelope {
     let lineage = Lineage {
@@ -155,7 +159,10 @@ impl metrics::Recorder for Count {
     }
 }
 
-async fn a_letter_is_counted_once_it_is_committed(ground: &Ground) {
+/// On one thread, since the recorder is that thread's.
+#[tokio::test]
+async fn a_letter_is_counted_once_it_is_committed() {
+    let ground = &Ground::in_memory().await;
     // The database goes down at the first three commits of a letter. A sequence is not rolled back.
     let pool = ground.database.pool("stock").await;
     sqlx::raw_sql(
@@ -174,7 +181,6 @@ async fn a_letter_is_counted_once_it_is_committed(ground: &Ground) {
     .expect("a trigger");
     let counted = Count::default();
     let count = counted.0.clone();
-    // Of this thread, and so of all tasks of this test.
     let _recording = metrics::set_default_local_recorder(&counted);
     let rejecting = Effect {
         fails_at: Some(1),
@@ -216,10 +222,52 @@ async fn what_is_no_message_can_be_looked_at_and_discarded_but_not_replayed() {
     letters(&stock, 0).await;
 }
 
+/// Fails at first, and never comes back from an attempt that was stored.
+struct Deadly;
+
+impl Handler<Placed> for Deadly {
+    async fn handle(
+        &self,
+        placed: Received<Placed>,
+        _: &mut UnitOfWork,
+    ) -> Result<(), HandlerError> {
+        if placed.attempt() > 2 {
+            std::future::pending::<()>().await;
+        }
+        Err(HandlerError::retry("told to fail"))
+    }
+}
+
+/// A process that dies is, for the database, a transaction that is given up.
+async fn an_attempt_that_ends_the_process_is_not_begun_for_ever(ground: &Ground) {
+    let shop = Running::start(ground.participant("shop").await).await;
+    shop.place([1]).await;
+    let pool = ground.database.pool("stock").await;
+    for begun in 1..=20 {
+        let stock = ground.participant("stock").await.settings(BusSettings {
+            shutdown_grace: Duration::ZERO,
+            ..quick()
+        });
+        let stock = Running::start(stock.handle::<Placed, _>(Deadly)).await;
+        test_servers::eventually("the attempt is begun", BOUND, async || {
+            let query = "select begun from inbox_retries";
+            let seen: i32 = sqlx::query_scalar(query).fetch_one(&pool).await.ok()?;
+            (seen == begun).then_some(())
+        })
+        .await;
+        stock.stop().await;
+    }
+    let stock = ground.participant("stock").await;
+    let _stock = Running::start(stock.handle::<Placed, _>(Deadly)).await;
+    let (reason, detail, _) = letter(ground).await;
+    assert_eq!(reason, "delivery_limit");
+    assert_eq!(detail, "20 attempts were begun and came to no end");
+}
+
 on_both_transports! {
+    an_attempt_that_ends_the_process_is_not_begun_for_ever,
     a_body_that_is_no_json_is_kept_as_it_came,
     a_newer_version_is_kept_until_there_is_a_newer_reader,
     a_rejected_message_is_tried_once,
     a_message_that_never_succeeds_blocks_nobody,
-    a_letter_is_counted_once_it_is_committed,
 }

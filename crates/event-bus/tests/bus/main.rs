@@ -20,3 +20,4 @@ mod replaying;
 mod scheduling;
 mod support;
 mod volume;
+mod watching;

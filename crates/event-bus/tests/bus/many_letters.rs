@@ -140,6 +140,14 @@ async fn finding_a_few_of_many_letters_reads_few() {
     let ground = Ground::in_memory().await;
     let pool = ground.database.pool("stock").await;
     write_letters(&pool, MANY).await;
+    // Somebody else leads the relay, and looks how many letters there are.
+    let mut leader = pool.acquire().await.expect("a connection");
+    sqlx::query(
+        "select pg_advisory_lock(hashtextextended('event_bus_relay.' || current_schema(), 0))",
+    )
+    .execute(&mut *leader)
+    .await
+    .expect("the lock");
     let own = ground.database.pool("stock").await;
     let stock = EventBus::builder("stock", own.clone(), InMemory::new()).settings(quick());
     let stock = Running::start(stock).await;
