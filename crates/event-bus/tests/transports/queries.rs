@@ -232,17 +232,18 @@ async fn what_was_not_answered_goes_to_another_instance(ground: Ground) {
         ground.participant(),
     );
     let mut questions = open(&leaving, 8).await;
+    let given_up = asker.request(query(1), QUIET).await;
+    assert_eq!(given_up, Err(NoReply::TimedOut));
     let replying = async {
-        let unanswered = next(&mut questions).await;
+        let unanswered = [next(&mut questions).await, next(&mut questions).await];
         drop((unanswered, questions));
         let mut questions = serve(&staying, 8).await;
-        next(&mut questions)
-            .await
-            .reply(answered("after all"))
-            .await;
+        let question = next(&mut questions).await;
+        assert_eq!(asked(&question), 2, "nobody waits for the first any more");
+        question.reply(answered("after all")).await;
         questions
     };
-    let (reply, _questions) = tokio::join!(asker.request(query(1), BOUND), replying);
+    let (reply, _questions) = tokio::join!(asker.request(query(2), BOUND), replying);
     assert_eq!(reply, Ok(answered("after all")));
 }
 
