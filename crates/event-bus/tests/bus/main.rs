@@ -14,6 +14,7 @@ mod many_letters;
 mod ordering;
 mod pausing;
 mod publishing;
+mod raw_amqp;
 mod relaying;
 mod replaying;
 mod scheduling;

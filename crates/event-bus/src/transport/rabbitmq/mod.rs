@@ -7,6 +7,7 @@ mod confirms;
 mod connection;
 mod consumer;
 mod publisher;
+mod screen;
 mod topology;
 mod unbinding;
 mod wire;
