@@ -146,3 +146,13 @@ pub(crate) async fn until_next(pool: &PgPool) -> Result<Option<Duration>, sqlx::
     .await?;
     Ok(milliseconds.map(|wait| Duration::from_millis(wait.max(0).unsigned_abs())))
 }
+
+/// Whether there is a message to be tried again now, or one in somebody's hands for it.
+#[cfg(feature = "test-kit")]
+pub(crate) async fn is_any_due(pool: &PgPool) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select exists (select from inbox_retries where next_at <= clock_timestamp()) as "is!""#
+    )
+    .fetch_one(pool)
+    .await
+}

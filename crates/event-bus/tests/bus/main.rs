@@ -19,4 +19,6 @@ mod relaying;
 mod replaying;
 mod scheduling;
 mod support;
+mod test_bus;
+mod test_transport;
 mod volume;
