@@ -1,12 +1,13 @@
 //! The test kit without a database: what its users may rely on.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use event_bus::testing::{self, TestBus};
 use event_bus::{DynamicHandler, Handler, HandlerError, Received, UnitOfWork};
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use crate::support::{BOUND, Effect, Placed, Release, Reserved};
 
@@ -155,6 +156,49 @@ async fn what_is_scheduled_waits_for_the_clock() {
         assert_eq!(released.0.load(Ordering::SeqCst), expected);
     }
     assert_eq!(bus.published::<Release>(), [Release { order: 1 }]);
+}
+
+/// Takes its reservation's release back, of which it was told.
+struct Keep(Arc<Mutex<Option<Uuid>>>);
+
+impl Handler<Placed> for Keep {
+    async fn handle(&self, _: Received<Placed>, work: &mut UnitOfWork) -> Result<(), HandlerError> {
+        let minute = Timestamp::now() + Duration::from_secs(60);
+        let id = work.schedule(&Release { order: 1 }, minute)?;
+        *self.0.lock().expect("it is not poisoned") = Some(id);
+        Ok(())
+    }
+}
+
+impl Handler<Reserved> for Keep {
+    async fn handle(
+        &self,
+        _: Received<Reserved>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), HandlerError> {
+        let id = self.0.lock().expect("it is not poisoned").expect("placed");
+        assert!(work.cancel_scheduled(id).await?);
+        assert!(!work.cancel_scheduled(id).await?);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_is_scheduled_can_be_cancelled_by_another_handler() {
+    let id = Arc::new(Mutex::new(None));
+    let bus = TestBus::builder("stock")
+        .handle::<Placed, _>(Keep(id.clone()))
+        .handle::<Reserved, _>(Keep(id))
+        .start();
+    bus.publish(&Placed { order: 1 });
+    bus.wait_until_idle(BOUND).await;
+    assert_eq!(bus.scheduled::<Release>().len(), 1);
+    bus.publish(&Reserved { order: 1 });
+    bus.wait_until_idle(BOUND).await;
+    assert_eq!(bus.scheduled::<Release>().len(), 0);
+    bus.advance(Duration::from_secs(100));
+    assert_eq!(bus.published::<Release>(), []);
+    assert_eq!(bus.failures(), []);
 }
 
 #[tokio::test]
