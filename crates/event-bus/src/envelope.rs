@@ -20,14 +20,15 @@ pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 pub const MAX_KEY_BYTES: usize = 1024;
 
 /// The longest name of a message, in bytes: what AMQP has for a routing key.
-const MAX_NAME_BYTES: usize = 255;
+pub(crate) const MAX_NAME_BYTES: usize = 255;
 
 /// A message on its way, with its body still encoded.
 ///
 /// Its serde form is the attributes alone, under their CloudEvents names, as the outbox keeps them.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {
-    /// CloudEvents `id`: a UUIDv7 made when the message was published.
+    /// CloudEvents `id`: a UUIDv7 made when the message was published. Of a message that came with
+    /// an id which is no UUID, a UUIDv5 made of its source and that id.
     pub id: Uuid,
     /// CloudEvents `type`: [`Message::NAME`].
     #[serde(rename = "type")]

@@ -63,7 +63,11 @@ mod signals;
 #[cfg(feature = "postgres")]
 mod start_error;
 #[cfg(feature = "postgres")]
+mod store;
+#[cfg(feature = "postgres")]
 mod subscription;
+#[cfg(feature = "test-kit")]
+pub mod testing;
 #[cfg(feature = "postgres")]
 mod trace;
 #[cfg(feature = "postgres")]

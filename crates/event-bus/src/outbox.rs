@@ -170,3 +170,14 @@ pub(crate) async fn release_due(
         .await?;
     Ok(next.map(jiff_sqlx::Timestamp::to_jiff))
 }
+
+/// Whether there is a message to be published now.
+#[cfg(feature = "test-kit")]
+pub(crate) async fn is_any_due(pool: &sqlx::PgPool) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select exists (select from outbox)
+               or exists (select from outbox_scheduled where due_at <= clock_timestamp()) as "is!""#
+    )
+    .fetch_one(pool)
+    .await
+}

@@ -192,3 +192,13 @@ pub(crate) async fn vacuum(pool: &PgPool) -> Result<(), sqlx::Error> {
         .await?;
     Ok(())
 }
+
+/// Whether there is a message to be tried again now, or one in somebody's hands for it.
+#[cfg(feature = "test-kit")]
+pub(crate) async fn is_any_due(pool: &PgPool) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select exists (select from inbox_retries where next_at <= clock_timestamp() or begun > 0) as "is!""#
+    )
+    .fetch_one(pool)
+    .await
+}

@@ -1,18 +1,21 @@
 //! State and messages in one commit.
 
+#[cfg(feature = "test-kit")]
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::envelope::{Envelope, Lineage, PublishError};
 use crate::message::{Command, Event, Message, Posted};
 use crate::outbox;
 use crate::received::Received;
+use crate::store::Store;
 use crate::wake::WakeUp;
 
 /// A database transaction that carries messages.
@@ -21,7 +24,7 @@ use crate::wake::WakeUp;
 /// Messages are kept in memory and written to the outbox by one statement within the commit.
 /// Dropping it rolls back, and with the state the messages are gone too.
 pub struct UnitOfWork {
-    transaction: Transaction<'static, Postgres>,
+    transaction: Store,
     pending: Pending,
     lineage: Lineage,
     publisher: Arc<Publisher>,
@@ -56,7 +59,7 @@ impl UnitOfWork {
         publisher: Arc<Publisher>,
     ) -> Result<Self, sqlx::Error> {
         Ok(Self {
-            transaction: pool.begin().await?,
+            transaction: Store::begin(pool).await?,
             pending: Pending::default(),
             lineage: Lineage::begin(),
             publisher,
@@ -120,7 +123,11 @@ impl UnitOfWork {
         if self.pending.later.len() < before {
             return Ok(true);
         }
-        outbox::cancel_scheduled(&mut self.transaction, id).await
+        match &mut self.transaction {
+            #[cfg(feature = "test-kit")]
+            Store::Detached { scheduled } => Ok(scheduled.remove(&id)),
+            Store::Transaction(transaction) => outbox::cancel_scheduled(transaction, id).await,
+        }
     }
 
     /// From here on, what is published counts as an effect of this message: it carries its
@@ -188,6 +195,35 @@ impl UnitOfWork {
     /// Does something when the commit has succeeded, such as to log what it did.
     pub(crate) fn after_commit(&mut self, tell: impl FnOnce() + Send + Sync + 'static) {
         self.after_commit.push(Box::new(tell));
+    }
+
+    /// Work without a database, whose messages are taken from it instead of being committed.
+    #[cfg(feature = "test-kit")]
+    pub(crate) fn detached(service: &str, lineage: Lineage, scheduled: HashSet<Uuid>) -> Self {
+        Self {
+            transaction: Store::Detached { scheduled },
+            pending: Pending::default(),
+            lineage,
+            publisher: Arc::new(Publisher {
+                service: service.to_owned(),
+                relay: WakeUp::default(),
+                clock: WakeUp::default(),
+                poll_interval: Duration::MAX,
+            }),
+            after_commit: AfterCommit::new(),
+        }
+    }
+
+    /// What was published, what was scheduled, and what is left of what was scheduled before.
+    #[cfg(feature = "test-kit")]
+    pub(crate) fn into_messages(
+        self,
+    ) -> (Vec<Envelope>, Vec<(Timestamp, Envelope)>, HashSet<Uuid>) {
+        let scheduled = match self.transaction {
+            Store::Detached { scheduled } => scheduled,
+            Store::Transaction(_) => HashSet::new(),
+        };
+        (self.pending.now, self.pending.later, scheduled)
     }
 
     fn seal<M: Message>(&self, message: &M) -> Result<Envelope, PublishError> {

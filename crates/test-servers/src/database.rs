@@ -89,6 +89,22 @@ impl TestDatabase {
             .unwrap_or_else(|error| panic!("no pool for role {role} in {}: {error}", self.name))
     }
 
+    /// Lets a role make schemas of its own.
+    ///
+    /// # Panics
+    ///
+    /// If the server can't be reached.
+    pub async fn allow_schemas(&self, role: &str) {
+        let mut server = connect(&self.server).await;
+        let name = &self.name;
+        run(
+            &mut server,
+            format!("grant create on database {name} to {role}"),
+        )
+        .await;
+        close(server).await;
+    }
+
     /// Ends every connection to this database from the server's side, as a restart of the server
     /// would, and tells how many there were.
     ///

@@ -73,8 +73,7 @@ fn objection(envelope: &Envelope, given_up: bool, registry: &Registry) -> Option
     }
     if envelope.body.len() > MAX_BODY_BYTES {
         let detail = format!(
-            "the body is {} bytes, more than the {MAX_BODY_BYTES} that are taken",
-            envelope.body.len()
+            "the body is over the {MAX_BODY_BYTES} bytes that are taken, this is its beginning"
         );
         return Some((Reason::TooLarge, detail));
     }

@@ -15,7 +15,7 @@ use sqlx::Row as _;
 use uuid::Uuid;
 
 use crate::dead_letters::letters;
-use crate::hostile::publish;
+use crate::hostile::clients::publish;
 use crate::support::{BOUND, Effect, Ground, Placed, Running, on_both_transports, quick};
 
 fn envelope() -> Envelope {

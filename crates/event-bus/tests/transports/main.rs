@@ -160,6 +160,22 @@ async fn what_was_not_acknowledged_comes_again_when_the_member_leaves(ground: Gr
     assert_quiet(&mut staying).await;
 }
 
+async fn a_member_that_leaves_while_it_joins_takes_nothing_along(ground: Ground) {
+    let (one, other) = (ground.participant(), ground.participant());
+    let mut staying = join(&one, group("stock", &["a.b"])).await;
+    for longer in 0..25 {
+        let leaving = other.subscribe(group("stock", &["a.b"])).await;
+        for _ in 0..longer {
+            publish(&one, vec![envelope("no.body", 0)]).await;
+        }
+        drop(leaving);
+    }
+    publish(&one, (1..=100).map(|n| envelope("a.b", n)).collect()).await;
+    let mut numbers = take(&mut staying, 100).await;
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=100).collect::<Vec<_>>());
+}
+
 async fn a_queue_keeps_messages_while_nobody_is_there(ground: Ground) {
     let (one, other) = (ground.participant(), ground.participant());
     drop(join(&one, group("stock", &["a.b"])).await);
@@ -241,6 +257,7 @@ conformance! {
     patterns_bind_many_names,
     a_command_reaches_the_group_bound_for_its_name,
     what_was_not_acknowledged_comes_again_when_the_member_leaves,
+    a_member_that_leaves_while_it_joins_takes_nothing_along,
     a_queue_keeps_messages_while_nobody_is_there,
     no_more_than_the_prefetch_is_under_way,
     every_attribute_of_an_envelope_arrives,

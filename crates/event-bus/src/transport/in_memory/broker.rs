@@ -238,7 +238,7 @@ impl Acknowledge for MemberAcknowledge {
 }
 
 impl Binding {
-    fn matches(&self, envelope: &Envelope) -> bool {
+    pub(crate) fn matches(&self, envelope: &Envelope) -> bool {
         self.kind == envelope.kind
             && match self.kind {
                 Kind::Command | Kind::Query => self.pattern == envelope.name,

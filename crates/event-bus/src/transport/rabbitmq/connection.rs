@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::screen;
 use crate::signals;
 
 /// A broker that accepts the TCP connection and then says nothing is given up after this.
@@ -136,7 +137,7 @@ impl Shared {
             let properties = ConnectionProperties::default().with_connection_name(name.into());
             let error = match timeout(
                 CONNECT_TIMEOUT,
-                Connection::connect_uri(address.clone(), properties),
+                screen::connect(address.clone(), properties),
             )
             .await
             {

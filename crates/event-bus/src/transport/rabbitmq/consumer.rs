@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use futures::StreamExt as _;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
-use lapin::{Channel, Consumer};
+use lapin::{Channel, Connection, Consumer};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +18,9 @@ use crate::transport::{Acknowledge, Delivery, Group, Receipt};
 
 /// Before a channel is set up again that the broker has closed: the reason may still hold.
 const REOPEN_DELAY: Duration = Duration::from_secs(1);
+
+/// How long the broker may take to set up a channel that nobody wants any more.
+const OPEN_GRACE: Duration = Duration::from_secs(5);
 
 /// The two queues of a group. Each is consumed on a channel of its own, where delivery tags rise
 /// in the order in which messages are passed on.
@@ -67,9 +70,19 @@ impl QueueConsumer {
 
     /// Sets a channel up and passes on what it delivers, until it ends or this is cancelled.
     async fn consume(&self) -> lapin::Result<()> {
-        let opened = self.cancelled.run_until_cancelled(self.open()).await;
-        let Some((channel, mut consumer)) = opened.transpose()?.flatten() else {
+        let connection = self.cancelled.run_until_cancelled(self.connection.get());
+        let Some(connection) = connection.await.flatten() else {
             return Ok(());
+        };
+        // Not given up half-way: a consumer that the broker has made, and that is not known here
+        // yet, would go on to take its share of the messages. Unless the broker does not answer.
+        let given_up = async {
+            self.cancelled.cancelled().await;
+            tokio::time::sleep(OPEN_GRACE).await;
+        };
+        let (channel, mut consumer) = tokio::select! {
+            opened = self.open(&connection) => opened?,
+            () = given_up => return Ok(()),
         };
         self.bound.cancel();
         let acknowledge = Arc::new(ChannelAcknowledge::new(channel.clone()));
@@ -99,10 +112,7 @@ impl QueueConsumer {
         Ok(())
     }
 
-    async fn open(&self) -> lapin::Result<Option<(Channel, Consumer)>> {
-        let Some(connection) = self.connection.get().await else {
-            return Ok(None);
-        };
+    async fn open(&self, connection: &Connection) -> lapin::Result<(Channel, Consumer)> {
         let channel = connection.create_channel().await?;
         topology::declare_exchanges(&channel).await?;
         topology::declare_group(&channel, &self.group).await?;
@@ -110,7 +120,7 @@ impl QueueConsumer {
             .basic_qos(self.group.prefetch, BasicQosOptions::default())
             .await?;
         let consumer = subscribe(&channel, &self.queue()).await?;
-        Ok(Some((channel, consumer)))
+        Ok((channel, consumer))
     }
 }
 

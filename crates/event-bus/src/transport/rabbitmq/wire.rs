@@ -7,6 +7,15 @@
 //! well, and serves a publisher that knows no CloudEvents. Trace context is in the headers
 //! `traceparent` and `tracestate`. The header `partition-bucket` sorts messages with a partition
 //! key into the partitions of ordered groups, see [`bucket_of`].
+//!
+//! The id in CloudEvents is any text that is unique for its source, and that of an envelope is a
+//! UUID. One that is a UUID is kept as it is. Of any other, the envelope's id is the UUIDv5 of the
+//! source, a NUL and the id, in the namespace `bc5a0bb0-5f2e-4f0c-9d1c-4a0f2f0b8f53`: the same
+//! however often the message is delivered, so that it is handled once like any other.
+//!
+//! What is stored or compared has to be there as it was sent, so an attribute that is not UTF-8,
+//! holds a NUL (which PostgreSQL takes nowhere) or is too long makes the message malformed. What only
+//! describes it (time, trace, correlation) is left out if it can't be read.
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -15,16 +24,22 @@ use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use uuid::Uuid;
 
-use super::topology;
-use crate::envelope::{Envelope, TraceContext};
+use super::{screen, topology};
+use crate::envelope::{Envelope, MAX_KEY_BYTES, MAX_NAME_BYTES, TraceContext};
 use crate::message::Kind;
 use crate::partition::bucket_of;
 use crate::transport::Malformed;
 
 pub(super) const PREFIX: &str = "cloudEvents_";
+/// The other prefix that the binding allows.
+const OTHER_PREFIX: &str = "cloudEvents:";
+/// How much of an attribute is repeated in what is said against it.
+const SHOWN_CHARS: usize = 64;
 const PERSISTENT: u8 = 2;
 /// What the specification of trace context says should be passed on.
 const MAX_TRACESTATE_BYTES: usize = 512;
+/// In which ids that are no UUIDs are made into such.
+const FOREIGN_IDS: Uuid = Uuid::from_u128(0xbc5a_0bb0_5f2e_4f0c_9d1c_4a0f_2f0b_8f53);
 
 /// The properties an envelope is published with.
 pub(super) fn properties(envelope: &Envelope) -> BasicProperties {
@@ -58,31 +73,40 @@ pub(super) fn properties(envelope: &Envelope) -> BasicProperties {
     if let Some(tracestate) = &envelope.trace.tracestate {
         set("tracestate".to_owned(), text(tracestate));
     }
-    BasicProperties::default()
+    let properties = BasicProperties::default()
         .with_message_id(envelope.id.to_string().into())
         .with_type(envelope.name.as_str().into())
-        .with_app_id(envelope.source.as_str().into())
         .with_content_type("application/json".into())
-        .with_timestamp(envelope.time.as_second().unsigned_abs())
+        .with_timestamp(envelope.time.as_second().try_into().unwrap_or(0))
         .with_delivery_mode(PERSISTENT)
-        .with_headers(headers)
+        .with_headers(headers);
+    // The attribute has room for any source, the property for 255 bytes.
+    match ShortString::try_new(envelope.source.as_str()) {
+        Ok(source) => properties.with_app_id(source),
+        Err(_) => properties,
+    }
 }
 
 /// Reads a delivery. A message needs an id and a name; the rest has defaults.
 pub(super) fn read(delivery: Delivery) -> Result<Envelope, Malformed> {
-    let reader = Reader {
-        properties: &delivery.properties,
-    };
     let kind = match delivery.exchange.as_str() {
         topology::COMMANDS => Kind::Command,
         topology::QUERIES => Kind::Query,
         _ => Kind::Event,
     };
-    let envelope = reader.check().and_then(|()| reader.envelope(kind));
     let body = Bytes::from(delivery.data);
-    match envelope {
+    match envelope(kind, &delivery.properties) {
         Ok(envelope) => Ok(Envelope { body, ..envelope }),
         Err(reason) => Err(Malformed { reason, body }),
+    }
+}
+
+/// An envelope without its body, or why there is none.
+pub(super) fn envelope(kind: Kind, properties: &BasicProperties) -> Result<Envelope, String> {
+    let reader = Reader { properties };
+    match reader.header(screen::REFUSED)? {
+        Some(objection) => Err(objection),
+        None => reader.envelope(kind),
     }
 }
 
@@ -91,61 +115,22 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Nothing that is stored as text may hold a NUL, which PostgreSQL takes nowhere.
-    fn check(&self) -> Result<(), String> {
-        let headers = self.properties.headers().as_ref();
-        let headers = headers.into_iter().flat_map(FieldTable::inner);
-        for (name, value) in headers {
-            let has_nul = match value {
-                AMQPValue::LongString(value) => value.as_bytes().contains(&0),
-                AMQPValue::ShortString(value) => value.as_str().contains('\0'),
-                _ => false,
-            };
-            if has_nul {
-                return Err(format!("its header {:?} holds a NUL", name.as_str()));
-            }
-        }
-        let properties = [
-            ("message id", self.property(BasicProperties::message_id)),
-            ("type", self.property(BasicProperties::kind)),
-            ("app id", self.property(BasicProperties::app_id)),
-        ];
-        match properties
-            .iter()
-            .find(|(_, value)| value.as_ref().is_some_and(|v| v.contains('\0')))
-        {
-            Some((name, _)) => Err(format!("its {name} holds a NUL")),
-            None => Ok(()),
-        }
-    }
-
     fn envelope(&self, kind: Kind) -> Result<Envelope, String> {
-        let id = self
-            .attribute("id")
-            .or_else(|| self.property(BasicProperties::message_id))
-            .ok_or("it has neither `cloudEvents_id` nor a message id")?;
-        let id = Uuid::parse_str(&id).map_err(|_| format!("its id `{id}` is no UUID"))?;
-        let name = self
-            .attribute("type")
-            .or_else(|| self.property(BasicProperties::kind))
-            .ok_or("it has neither `cloudEvents_type` nor a type")?;
-        let version = match self.attribute("dataversion") {
-            Some(version) => version
-                .parse()
-                .map_err(|_| format!("its dataversion `{version}` is no number"))?,
-            None => 1,
+        let source = match self.attribute("source")? {
+            Some(source) => source,
+            None => self
+                .property("app id", BasicProperties::app_id)?
+                .unwrap_or_default(),
         };
+        let id = self.id(&source)?;
         Ok(Envelope {
             id,
-            name,
-            version,
+            name: self.name()?,
+            version: self.version()?,
             kind,
-            source: self
-                .attribute("source")
-                .or_else(|| self.property(BasicProperties::app_id))
-                .unwrap_or_default(),
+            source,
             time: self.time(),
-            partition_key: self.attribute("partitionkey"),
+            partition_key: self.partition_key()?,
             correlation_id: self.uuid("correlationid").unwrap_or(id),
             causation_id: self.uuid("causationid"),
             trace: self.trace(),
@@ -154,55 +139,165 @@ impl Reader<'_> {
         })
     }
 
+    fn id(&self, source: &str) -> Result<Uuid, String> {
+        let id = match self.attribute("id")? {
+            Some(id) => Some(id),
+            None => self.property("message id", BasicProperties::message_id)?,
+        };
+        let id = id
+            .filter(|id| !id.is_empty())
+            .ok_or("it has neither `cloudEvents_id` nor a message id")?;
+        match Uuid::parse_str(&id) {
+            // All messages of a publisher that leaves it so would count as one.
+            Ok(uuid) if uuid.is_nil() || uuid.is_max() => {
+                Err(format!("its id `{id}` stands for no id"))
+            }
+            Ok(uuid) => Ok(uuid),
+            Err(_) if source.is_empty() => Err(format!(
+                "its id `{}` is no UUID, and it names no source that the id is unique for",
+                shown(&id)
+            )),
+            Err(_) => Ok(Uuid::new_v5(
+                &FOREIGN_IDS,
+                format!("{source}\0{id}").as_bytes(),
+            )),
+        }
+    }
+
+    fn name(&self) -> Result<String, String> {
+        let name = match self.attribute("type")? {
+            Some(name) => Some(name),
+            None => self.property("type", BasicProperties::kind)?,
+        };
+        let name = name
+            .filter(|name| !name.is_empty())
+            .ok_or("it has neither `cloudEvents_type` nor a type")?;
+        no_longer_than(MAX_NAME_BYTES, "type", name)
+    }
+
+    fn version(&self) -> Result<u32, String> {
+        let Some(version) = self.attribute("dataversion")? else {
+            return Ok(1);
+        };
+        let no_number = |_| format!("its dataversion `{}` is no number", shown(&version));
+        version.parse().map_err(no_number)
+    }
+
+    fn partition_key(&self) -> Result<Option<String>, String> {
+        self.attribute("partitionkey")?
+            .map(|key| no_longer_than(MAX_KEY_BYTES, "partition key", key))
+            .transpose()
+    }
+
     /// What is no trace context is left out, as its specification asks: it would be passed on.
     fn trace(&self) -> TraceContext {
-        let either = |name| self.header(name).or_else(|| self.attribute(name));
-        let is_hex = |part: &str| part.chars().all(|c| c.is_ascii_hexdigit());
-        let is_traceparent = |text: &String| {
-            text.split('-').map(str::len).eq([2, 32, 16, 2]) && text.split('-').all(is_hex)
+        let either = |name| {
+            let header = self.header(name).ok().flatten();
+            header.or_else(|| self.attribute(name).ok().flatten())
+        };
+        let Some(traceparent) = either("traceparent").filter(|text| is_traceparent(text)) else {
+            return TraceContext::default();
+        };
+        let is_passed_on = |text: &String| {
+            (1..=MAX_TRACESTATE_BYTES).contains(&text.len())
+                && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
         };
         TraceContext {
-            traceparent: either("traceparent").filter(is_traceparent),
-            tracestate: either("tracestate").filter(|text| text.len() <= MAX_TRACESTATE_BYTES),
+            traceparent: Some(traceparent),
+            tracestate: either("tracestate").filter(is_passed_on),
         }
     }
 
     fn time(&self) -> Timestamp {
-        let attribute = self.attribute("time").and_then(|time| time.parse().ok());
+        let attribute = self.attribute("time").ok().flatten();
         let property = || {
             let seconds = i64::try_from((*self.properties.timestamp())?).ok()?;
             Timestamp::from_second(seconds).ok()
         };
-        attribute.or_else(property).unwrap_or_else(Timestamp::now)
+        attribute
+            .and_then(|time| time.parse().ok())
+            .or_else(property)
+            .unwrap_or_else(Timestamp::now)
     }
 
     fn uuid(&self, name: &str) -> Option<Uuid> {
-        self.attribute(name)?.parse().ok()
+        self.attribute(name).ok()??.parse().ok()
     }
 
-    fn attribute(&self, name: &str) -> Option<String> {
-        self.header(&format!("{PREFIX}{name}"))
-            .or_else(|| self.header(&format!("cloudEvents:{name}")))
-    }
-
-    fn header(&self, name: &str) -> Option<String> {
-        match self.properties.headers().as_ref()?.inner().get(name)? {
-            AMQPValue::LongString(value) => Some(value.to_string()),
-            AMQPValue::ShortString(value) => Some(value.to_string()),
-            AMQPValue::LongLongInt(value) => Some(value.to_string()),
-            AMQPValue::LongInt(value) => Some(value.to_string()),
-            AMQPValue::LongUInt(value) => Some(value.to_string()),
-            AMQPValue::ShortInt(value) => Some(value.to_string()),
-            AMQPValue::ShortUInt(value) => Some(value.to_string()),
-            AMQPValue::ShortShortInt(value) => Some(value.to_string()),
-            AMQPValue::ShortShortUInt(value) => Some(value.to_string()),
-            _ => None,
+    fn attribute(&self, name: &str) -> Result<Option<String>, String> {
+        match self.header(&format!("{PREFIX}{name}"))? {
+            Some(value) => Ok(Some(value)),
+            None => self.header(&format!("{OTHER_PREFIX}{name}")),
         }
     }
 
-    fn property(&self, get: impl Fn(&BasicProperties) -> &Option<ShortString>) -> Option<String> {
-        get(self.properties).as_ref().map(ToString::to_string)
+    /// A header's text, or that of its number. Any other type is as good as no header.
+    fn header(&self, name: &str) -> Result<Option<String>, String> {
+        let headers = self.properties.headers().as_ref();
+        let Some(value) = headers.and_then(|headers| headers.inner().get(name)) else {
+            return Ok(None);
+        };
+        let text = match value {
+            AMQPValue::LongString(value) => String::from_utf8(value.as_bytes().to_vec())
+                .map_err(|_| format!("its header `{name}` is not UTF-8"))?,
+            AMQPValue::ShortString(value) => value.to_string(),
+            AMQPValue::LongLongInt(value) => value.to_string(),
+            AMQPValue::LongInt(value) => value.to_string(),
+            AMQPValue::LongUInt(value) => value.to_string(),
+            AMQPValue::ShortInt(value) => value.to_string(),
+            AMQPValue::ShortUInt(value) => value.to_string(),
+            AMQPValue::ShortShortInt(value) => value.to_string(),
+            AMQPValue::ShortShortUInt(value) => value.to_string(),
+            _ => return Ok(None),
+        };
+        without_nul(&format!("header `{name}`"), text).map(Some)
     }
+
+    fn property(
+        &self,
+        what: &str,
+        get: impl Fn(&BasicProperties) -> &Option<ShortString>,
+    ) -> Result<Option<String>, String> {
+        let text = get(self.properties).as_ref().map(ToString::to_string);
+        text.map(|text| without_nul(what, text)).transpose()
+    }
+}
+
+/// The form that every version of the specification so far has.
+fn is_traceparent(text: &str) -> bool {
+    let is_hex = |part: &str| part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let parts: Vec<&str> = text.split('-').collect();
+    let [version, trace, parent, flags] = parts[..] else {
+        return false;
+    };
+    [version.len(), trace.len(), parent.len(), flags.len()] == [2, 32, 16, 2]
+        && parts.iter().all(|part| is_hex(part))
+        && version != "ff"
+        && [trace, parent]
+            .iter()
+            .all(|id| id.bytes().any(|b| b != b'0'))
+}
+
+fn without_nul(what: &str, text: String) -> Result<String, String> {
+    if text.contains('\0') {
+        return Err(format!("its {what} holds a NUL"));
+    }
+    Ok(text)
+}
+
+fn no_longer_than(most: usize, what: &str, text: String) -> Result<String, String> {
+    if text.len() > most {
+        let length = text.len();
+        return Err(format!(
+            "its {what} is {length} bytes, more than the {most} that are taken"
+        ));
+    }
+    Ok(text)
+}
+
+/// The beginning of a text that may be of any length.
+fn shown(text: &str) -> String {
+    text.chars().take(SHOWN_CHARS).collect()
 }
 
 fn text(value: &str) -> AMQPValue {

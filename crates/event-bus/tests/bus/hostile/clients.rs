@@ -1,4 +1,4 @@
-//! What anybody can put on the wire: it is kept, and what is behind it goes on.
+//! What a publisher with an AMQP client of its own may send.
 
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable};

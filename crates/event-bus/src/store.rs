@@ -1,0 +1,69 @@
+//! What a unit of work runs on.
+
+use std::ops::{Deref, DerefMut};
+
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+
+pub(crate) enum Store {
+    Transaction(Transaction<'static, Postgres>),
+    /// No database at all: for tests of handlers that only publish.
+    #[cfg(feature = "test-kit")]
+    Detached {
+        /// What was scheduled before, without what is cancelled.
+        scheduled: std::collections::HashSet<uuid::Uuid>,
+    },
+}
+
+impl Store {
+    pub(crate) async fn begin(pool: &PgPool) -> Result<Self, sqlx::Error> {
+        Ok(Self::Transaction(pool.begin().await?))
+    }
+
+    pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Transaction(transaction) => transaction.commit().await,
+            #[cfg(feature = "test-kit")]
+            Self::Detached { .. } => Ok(()),
+        }
+    }
+
+    pub(crate) async fn rollback(self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Transaction(transaction) => transaction.rollback().await,
+            #[cfg(feature = "test-kit")]
+            Self::Detached { .. } => Ok(()),
+        }
+    }
+}
+
+/// A handler asks for the connection by dereferencing, which can't return an error; only in a test
+/// without a database is there none.
+#[cfg(feature = "test-kit")]
+fn no_database() -> ! {
+    panic!(
+        "this unit of work has no database, since its handler is tested without one; \
+         to test SQL, start a real EventBus over `event_bus::testing::TestTransport`"
+    )
+}
+
+impl Deref for Store {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        match self {
+            Self::Transaction(transaction) => transaction,
+            #[cfg(feature = "test-kit")]
+            Self::Detached { .. } => no_database(),
+        }
+    }
+}
+
+impl DerefMut for Store {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        match self {
+            Self::Transaction(transaction) => transaction,
+            #[cfg(feature = "test-kit")]
+            Self::Detached { .. } => no_database(),
+        }
+    }
+}
