@@ -1,6 +1,7 @@
 //! Answering: from a question of the transport to a responder and back.
 
 use std::collections::HashSet;
+use std::error::Error as _;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
@@ -184,10 +185,11 @@ fn decode<Q: Request>(query: Arc<Envelope>) -> Result<Received<Q>, &'static str>
     if query.name != Q::NAME {
         return Err(UNREADABLE);
     }
-    match serde_json::from_slice(&query.body) {
+    match query.decode() {
         Ok(message) => Ok(Received::new(message, query, 1)),
         Err(error) => {
-            tracing::warn!(%error, "{UNREADABLE}");
+            let cause = error.source().map(tracing::field::display);
+            tracing::warn!(%error, cause, "{UNREADABLE}");
             Err(UNREADABLE)
         }
     }

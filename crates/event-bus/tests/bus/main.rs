@@ -19,4 +19,5 @@ mod relaying;
 mod replaying;
 mod scheduling;
 mod support;
+mod upcasting;
 mod volume;
