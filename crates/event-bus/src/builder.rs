@@ -23,9 +23,12 @@ pub struct EventBusBuilder {
     pub(crate) pool: PgPool,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) settings: BusSettings,
-    own: ConsumerGroup,
+    pub(crate) own: ConsumerGroup,
     pub(crate) groups: Vec<ConsumerGroup>,
     pub(crate) responders: Vec<ResponderEntry>,
+    /// What the service says it publishes.
+    #[cfg(feature = "asyncapi")]
+    pub(crate) published: Vec<crate::asyncapi::Contract>,
 }
 
 impl EventBusBuilder {
@@ -38,6 +41,8 @@ impl EventBusBuilder {
             own: ConsumerGroup::of_service(),
             groups: Vec::new(),
             responders: Vec::new(),
+            #[cfg(feature = "asyncapi")]
+            published: Vec::new(),
         }
     }
 

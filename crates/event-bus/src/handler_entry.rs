@@ -47,6 +47,9 @@ pub(crate) enum Subject {
         /// The newest version it can read.
         version: u32,
         id: TypeId,
+        /// How the document describes the body.
+        #[cfg(feature = "asyncapi")]
+        body: crate::asyncapi::Body,
     },
     /// Events with a matching name, in any version.
     Pattern(Pattern),
@@ -89,6 +92,8 @@ impl HandlerEntry {
             name: M::NAME,
             version: M::VERSION,
             id: TypeId::of::<M>(),
+            #[cfg(feature = "asyncapi")]
+            body: crate::asyncapi::Body::of::<M>(),
         };
         Self {
             name,

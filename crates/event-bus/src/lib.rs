@@ -9,6 +9,9 @@ mod request;
 #[cfg(feature = "schemars")]
 mod schema;
 
+#[cfg(feature = "asyncapi")]
+mod asyncapi;
+
 #[cfg(feature = "postgres")]
 mod builder;
 #[cfg(feature = "postgres")]

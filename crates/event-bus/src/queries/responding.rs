@@ -43,6 +43,9 @@ const MAX_NAME_BYTES: usize = 160;
 pub(crate) struct ResponderEntry {
     query: &'static str,
     name: &'static str,
+    /// How the document describes the query.
+    #[cfg(feature = "asyncapi")]
+    body: crate::asyncapi::Body,
     respond: Arc<dyn Respond>,
 }
 
@@ -62,6 +65,8 @@ impl ResponderEntry {
         Self {
             query: Q::NAME,
             name: responder.name(),
+            #[cfg(feature = "asyncapi")]
+            body: crate::asyncapi::Body::of::<Q>(),
             respond: Arc::new(Typed::<Q, R>(responder, PhantomData)),
         }
     }
@@ -69,6 +74,12 @@ impl ResponderEntry {
     /// The name of the query.
     pub(crate) fn query(&self) -> &'static str {
         self.query
+    }
+
+    /// The responder's name, and what a document says of the query.
+    #[cfg(feature = "asyncapi")]
+    pub(crate) fn outline(&self) -> (&'static str, crate::asyncapi::Body) {
+        (self.name, self.body)
     }
 
     /// Answers what comes, each query in a task of its own, until shut down; then what is in hand.

@@ -25,6 +25,8 @@ use self::connection::Supervised;
 use self::consumer::{QueueConsumer, Source};
 use self::publisher::Publisher;
 use self::queries::{Asker, ReplyChannel};
+#[cfg(feature = "asyncapi")]
+pub(crate) use self::topology::{exchange_of, queues_of};
 use super::{
     Capabilities, Desk, Group, NoReply, Questions, Reply, Settlement, Subscription, Transport,
     TransportError,
