@@ -8,6 +8,7 @@ mod connection;
 mod consumer;
 mod publisher;
 mod queries;
+mod structured;
 mod topology;
 mod unbinding;
 mod wire;

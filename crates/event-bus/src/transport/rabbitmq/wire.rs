@@ -6,7 +6,8 @@
 //! property for (`message_id`, `type`, `app_id`, `content_type`, `timestamp`) stands there as
 //! well, and serves a publisher that knows no CloudEvents. Trace context is in the headers
 //! `traceparent` and `tracestate`. The header `partition-bucket` sorts messages with a partition
-//! key into the partitions of ordered groups, see [`bucket_of`].
+//! key into the partitions of ordered groups, see [`bucket_of`]. Events in
+//! [structured mode](Structured) are read, too.
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -15,6 +16,7 @@ use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use uuid::Uuid;
 
+use super::structured::Structured;
 use super::topology;
 use crate::envelope::{Envelope, TraceContext};
 use crate::message::Kind;
@@ -22,6 +24,7 @@ use crate::partition::bucket_of;
 use crate::transport::Malformed;
 
 pub(super) const PREFIX: &str = "cloudEvents_";
+const SPEC_VERSION: &str = "1.0";
 const PERSISTENT: u8 = 2;
 /// What the specification of trace context says should be passed on.
 const MAX_TRACESTATE_BYTES: usize = 512;
@@ -34,7 +37,7 @@ pub(super) fn properties(envelope: &Envelope) -> BasicProperties {
         headers.insert(ShortString::from(name), value);
     };
     let mut attribute = |name: &str, value: &str| set(format!("{PREFIX}{name}"), text(value));
-    attribute("specversion", "1.0");
+    attribute("specversion", SPEC_VERSION);
     attribute("id", &envelope.id.to_string());
     attribute("type", &envelope.name);
     attribute("source", &envelope.source);
@@ -70,24 +73,37 @@ pub(super) fn properties(envelope: &Envelope) -> BasicProperties {
 
 /// Reads a delivery. A message needs an id and a name; the rest has defaults.
 pub(super) fn read(delivery: Delivery) -> Result<Envelope, Malformed> {
-    let reader = Reader {
-        properties: &delivery.properties,
-    };
     let kind = match delivery.exchange.as_str() {
         topology::COMMANDS => Kind::Command,
         topology::QUERIES => Kind::Query,
         _ => Kind::Event,
     };
-    let envelope = reader.check().and_then(|()| reader.envelope(kind));
     let body = Bytes::from(delivery.data);
-    match envelope {
-        Ok(envelope) => Ok(Envelope { body, ..envelope }),
-        Err(reason) => Err(Malformed { reason, body }),
-    }
+    envelope(&delivery.properties, kind, &body).map_err(|reason| Malformed { reason, body })
+}
+
+fn envelope(properties: &BasicProperties, kind: Kind, body: &Bytes) -> Result<Envelope, String> {
+    let content_type = properties.content_type().as_ref();
+    let content_type = content_type.map_or("", ShortString::as_str);
+    let reader = Reader {
+        properties,
+        structured: Structured::read(content_type, body)?,
+    };
+    reader.check()?;
+    let body = match &reader.structured {
+        Some(event) => event.data(body)?,
+        None => body.clone(),
+    };
+    Ok(Envelope {
+        body,
+        ..reader.envelope(kind)?
+    })
 }
 
 struct Reader<'a> {
     properties: &'a BasicProperties,
+    /// The attributes, if they are not among the headers.
+    structured: Option<Structured<'a>>,
 }
 
 impl Reader<'_> {
@@ -120,6 +136,11 @@ impl Reader<'_> {
     }
 
     fn envelope(&self, kind: Kind) -> Result<Envelope, String> {
+        if let Some(other) = self.attribute("specversion").filter(|v| v != SPEC_VERSION) {
+            return Err(format!(
+                "it is an event of CloudEvents `{other}`, not {SPEC_VERSION}"
+            ));
+        }
         let id = self
             .attribute("id")
             .or_else(|| self.property(BasicProperties::message_id))
@@ -167,12 +188,14 @@ impl Reader<'_> {
         }
     }
 
+    /// A number is taken for milliseconds since 1970: a timestamp of AMQP 1.0, which the binding
+    /// lets a publisher write as well as text.
     fn time(&self) -> Timestamp {
-        let attribute = self.attribute("time").and_then(|time| time.parse().ok());
-        let property = || {
-            let seconds = i64::try_from((*self.properties.timestamp())?).ok()?;
-            Timestamp::from_second(seconds).ok()
-        };
+        let attribute = self.attribute("time").and_then(|time| match time.parse() {
+            Ok(milliseconds) => Timestamp::from_millisecond(milliseconds).ok(),
+            Err(_) => time.parse().ok(),
+        });
+        let property = || (*self.properties.timestamp()).and_then(instant);
         attribute.or_else(property).unwrap_or_else(Timestamp::now)
     }
 
@@ -181,6 +204,9 @@ impl Reader<'_> {
     }
 
     fn attribute(&self, name: &str) -> Option<String> {
+        if let Some(event) = &self.structured {
+            return event.attribute(name);
+        }
         self.header(&format!("{PREFIX}{name}"))
             .or_else(|| self.header(&format!("cloudEvents:{name}")))
     }
@@ -196,6 +222,7 @@ impl Reader<'_> {
             AMQPValue::ShortUInt(value) => Some(value.to_string()),
             AMQPValue::ShortShortInt(value) => Some(value.to_string()),
             AMQPValue::ShortShortUInt(value) => Some(value.to_string()),
+            AMQPValue::Timestamp(value) => instant(*value).map(|time| time.to_string()),
             _ => None,
         }
     }
@@ -203,6 +230,11 @@ impl Reader<'_> {
     fn property(&self, get: impl Fn(&BasicProperties) -> &Option<ShortString>) -> Option<String> {
         get(self.properties).as_ref().map(ToString::to_string)
     }
+}
+
+/// A timestamp of AMQP 0-9-1, which counts seconds.
+fn instant(seconds: u64) -> Option<Timestamp> {
+    Timestamp::from_second(i64::try_from(seconds).ok()?).ok()
 }
 
 fn text(value: &str) -> AMQPValue {
