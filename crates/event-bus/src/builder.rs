@@ -15,6 +15,9 @@ use crate::settings::BusSettings;
 use crate::start_error::StartError;
 use crate::transport::Transport;
 
+/// The longest name of a service, in bytes.
+const MAX_NAME_BYTES: usize = 100;
+
 /// A bus to be started. Made by [`EventBus::builder`].
 #[derive(Debug)]
 #[must_use = "a bus does nothing until it is started"]
@@ -23,9 +26,12 @@ pub struct EventBusBuilder {
     pub(crate) pool: PgPool,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) settings: BusSettings,
-    own: ConsumerGroup,
+    pub(crate) own: ConsumerGroup,
     pub(crate) groups: Vec<ConsumerGroup>,
     pub(crate) responders: Vec<ResponderEntry>,
+    /// What the service says it publishes.
+    #[cfg(feature = "asyncapi")]
+    pub(crate) published: Vec<crate::asyncapi::Contract>,
 }
 
 impl EventBusBuilder {
@@ -38,6 +44,8 @@ impl EventBusBuilder {
             own: ConsumerGroup::of_service(),
             groups: Vec::new(),
             responders: Vec::new(),
+            #[cfg(feature = "asyncapi")]
+            published: Vec::new(),
         }
     }
 
@@ -88,8 +96,12 @@ impl EventBusBuilder {
     ///
     /// # Errors
     ///
-    /// If the handlers, groups or responders can't stand beside each other, see [`StartError`].
+    /// If the service can't have this name, or handlers, groups or responders can't stand beside
+    /// each other, see [`StartError`].
     pub async fn start(mut self, shutdown: CancellationToken) -> Result<EventBus, StartError> {
+        if !is_valid_name(&self.service) {
+            return Err(StartError::InvalidService { name: self.service });
+        }
         let own = std::mem::replace(&mut self.own, ConsumerGroup::of_service());
         let groups = std::mem::take(&mut self.groups);
         let plans = std::iter::once(own)
@@ -99,4 +111,11 @@ impl EventBusBuilder {
         queries::check_single(&self.responders)?;
         EventBus::start(self, plans, shutdown).await
     }
+}
+
+/// Characters that stand for themselves everywhere in a URI (RFC 3986, section 2.3), but the dot,
+/// which parts a service from its groups in the names of queues.
+fn is_valid_name(name: &str) -> bool {
+    let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    (1..=MAX_NAME_BYTES).contains(&name.len()) && name.chars().all(is_valid)
 }

@@ -148,6 +148,17 @@ impl ConsumerGroup {
         self
     }
 
+    /// What a document can say of the group: its name at the broker, its handlers, and how many
+    /// partitions it has.
+    #[cfg(feature = "asyncapi")]
+    pub(crate) fn outline(&self, service: &str) -> (String, &[HandlerEntry], Option<u16>) {
+        let name = match &self.name {
+            None => service.to_owned(),
+            Some(name) => format!("{service}.{name}"),
+        };
+        (name, &self.handlers, self.partitions)
+    }
+
     /// What the group is, in a service with these settings.
     pub(crate) fn resolve(
         self,

@@ -2,8 +2,10 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
+use crate::decode::UpcastError;
 use crate::message::{Event, Message};
 
 /// The public picture of an entity, as other services keep it in their replicas.
@@ -26,11 +28,29 @@ pub trait EntityEto: Serialize + DeserializeOwned + Clone + Send + Sync + 'stati
     /// Rises with every change of the entity, so that a replica never takes an older picture for
     /// a newer one.
     fn entity_version(&self) -> i64;
+
+    /// Brings an entity of an older version into the present shape, in whichever of its events it
+    /// came. See [`Message::upcast`].
+    ///
+    /// # Errors
+    ///
+    /// If the entity is not what its version promises.
+    fn upcast(version: u32, entity: Value) -> Result<Value, UpcastError> {
+        let _ = version;
+        Ok(entity)
+    }
+
+    /// The JSON Schema of the entity. See [`Message::schema`].
+    #[cfg(feature = "schemars")]
+    fn schema(generator: &mut schemars::SchemaGenerator) -> Option<schemars::Schema> {
+        let _ = generator;
+        None
+    }
 }
 
 macro_rules! entity_event {
-    ($(#[$doc:meta])* $name:ident, $const:ident) => {
-        $(#[$doc])*
+    ($(#[doc = $doc:literal])* $name:ident, $const:ident) => {
+        $(#[doc = $doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
         #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
         #[serde(bound = "T: Serialize + DeserializeOwned")]
@@ -47,8 +67,31 @@ macro_rules! entity_event {
             fn partition_key(&self) -> Option<String> {
                 Some(self.entity.entity_id().to_string())
             }
+
+            fn upcast(version: u32, body: Value) -> Result<Value, UpcastError> {
+                upcast_entity::<T>(version, body)
+            }
+
+            #[cfg(feature = "schemars")]
+            fn schema(generator: &mut schemars::SchemaGenerator) -> Option<schemars::Schema> {
+                let entity = T::schema(generator)?;
+                Some(schemars::json_schema!({
+                    "description": concat!($($doc),*).trim(),
+                    "type": "object",
+                    "properties": { "entity": entity },
+                    "required": ["entity"],
+                }))
+            }
         }
     };
+}
+
+fn upcast_entity<T: EntityEto>(version: u32, mut body: Value) -> Result<Value, UpcastError> {
+    let Some(entity) = body.get_mut("entity") else {
+        return Err(UpcastError::new("there is no entity in it"));
+    };
+    *entity = T::upcast(version, entity.take())?;
+    Ok(body)
 }
 
 entity_event!(

@@ -1,6 +1,7 @@
 //! A handler with its message type erased: it takes envelopes and decodes for itself.
 
 use std::any::TypeId;
+use std::error::Error as _;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 use crate::dead_letters::Reason;
+use crate::decode::DecodeError;
 use crate::envelope::Envelope;
 use crate::handler::{BatchHandler, DynamicHandler, Handler, HandlerError};
 use crate::message::{Kind, Message, MessageKind as _};
@@ -45,6 +47,9 @@ pub(crate) enum Subject {
         /// The newest version it can read.
         version: u32,
         id: TypeId,
+        /// How the document describes the body.
+        #[cfg(feature = "asyncapi")]
+        body: crate::asyncapi::Body,
     },
     /// Events with a matching name, in any version.
     Pattern(Pattern),
@@ -87,6 +92,8 @@ impl HandlerEntry {
             name: M::NAME,
             version: M::VERSION,
             id: TypeId::of::<M>(),
+            #[cfg(feature = "asyncapi")]
+            body: crate::asyncapi::Body::of::<M>(),
         };
         Self {
             name,
@@ -220,8 +227,12 @@ impl<H: DynamicHandler> Run for Dynamic<H> {
     ) -> BoxFuture<'a, Result<(), HandlerFailure>> {
         Box::pin(async move {
             for task in tasks {
-                let body = serde_json::from_slice(&task.envelope.body)
-                    .map_err(|error| malformed("JSON", &error))?;
+                let body = serde_json::from_slice(&task.envelope.body).map_err(|error| {
+                    HandlerFailure::Unreadable {
+                        reason: Reason::Malformed,
+                        detail: format!("the body is no JSON: {error}"),
+                    }
+                })?;
                 let message = Received::new(body, task.envelope.clone(), task.attempt);
                 let handled = self.0.handle(message, work).await;
                 handled.map_err(HandlerFailure::Handler)?;
@@ -232,15 +243,21 @@ impl<H: DynamicHandler> Run for Dynamic<H> {
 }
 
 fn decode<M: Message>(task: &Task) -> Result<Received<M>, HandlerFailure> {
-    let message = serde_json::from_slice(&task.envelope.body)
-        .map_err(|error| malformed(&format!("`{}`", M::NAME), &error))?;
+    let message = task.envelope.decode::<M>()?;
     Ok(Received::new(message, task.envelope.clone(), task.attempt))
 }
 
-fn malformed(expected: &str, error: &serde_json::Error) -> HandlerFailure {
-    HandlerFailure::Unreadable {
-        reason: Reason::Malformed,
-        detail: format!("the body is no {expected}: {error}"),
+impl From<DecodeError> for HandlerFailure {
+    fn from(error: DecodeError) -> Self {
+        let reason = match error {
+            DecodeError::Newer { .. } => Reason::NewerVersion,
+            DecodeError::Body { .. } | DecodeError::Upcast { .. } => Reason::Malformed,
+        };
+        let detail = match error.source() {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        };
+        Self::Unreadable { reason, detail }
     }
 }
 

@@ -1,10 +1,16 @@
 #![doc = include_str!("../README.md")]
 #![warn(missing_debug_implementations)]
 
+mod decode;
 mod entity;
 mod envelope;
 mod message;
 mod request;
+#[cfg(feature = "schemars")]
+mod schema;
+
+#[cfg(feature = "asyncapi")]
+mod asyncapi;
 
 #[cfg(feature = "postgres")]
 mod builder;
@@ -79,6 +85,7 @@ mod vacuum;
 #[cfg(feature = "postgres")]
 mod wake;
 
+pub use decode::{DecodeError, UpcastError};
 pub use entity::{EntityCreatedEto, EntityDeletedEto, EntityEto, EntityUpdatedEto};
 pub use envelope::{Envelope, Lineage, MAX_BODY_BYTES, MAX_KEY_BYTES, PublishError, TraceContext};
 pub use message::{Command, Event, Kind, Message, MessageKind, Posted, Query};
@@ -106,6 +113,10 @@ pub use {
     transport::InMemory,
     unit_of_work::UnitOfWork,
 };
+
+/// The version of `schemars` that messages have their schemas by.
+#[cfg(feature = "schemars")]
+pub use schemars;
 
 #[cfg(feature = "rabbitmq")]
 pub use transport::RabbitMq;

@@ -2,6 +2,9 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::decode::UpcastError;
 
 /// Something that happened. Any number of services may subscribe to it, or none.
 #[derive(Debug)]
@@ -96,7 +99,7 @@ pub trait Message: Serialize + DeserializeOwned + Send + Sync + 'static {
     const NAME: &'static str;
 
     /// The version of the body's shape. It rises when an old consumer could not read a new body;
-    /// adding an optional field does not raise it.
+    /// adding an optional field does not raise it. [`upcast`](Self::upcast) says how to raise it.
     const VERSION: u32 = 1;
 
     /// Whether an event is kept by its publisher until somebody is subscribed to it.
@@ -109,6 +112,88 @@ pub trait Message: Serialize + DeserializeOwned + Send + Sync + 'static {
     ///
     /// Usually the id of the entity that the message is about.
     fn partition_key(&self) -> Option<String> {
+        None
+    }
+
+    /// Brings the body of an older version into the present shape.
+    ///
+    /// It is called before a body of a version below [`VERSION`](Self::VERSION) is read, and for
+    /// no other; a message in the present version is not looked at twice. By default the body is
+    /// taken as it is.
+    ///
+    /// # Raising a version
+    ///
+    /// 1. Change the struct and raise `VERSION` by one.
+    /// 2. Write here what makes the last shape of the one before it, as one step of a chain: each
+    ///    step knows two versions and no more, and is never touched again.
+    /// 3. Keep a body of the old version in a file, and read it in a test with
+    ///    [`Envelope::decode`](crate::Envelope::decode).
+    /// 4. Deploy those who handle the message before those who publish it. A handler that is older
+    ///    than a message keeps it among the dead letters, as `newer_version`, and does not guess.
+    ///    Messages of older versions may wait in outboxes and queues for as long as those do, so a
+    ///    step is removed when none can be left.
+    ///
+    /// A price without a currency came first, then one amount in euros, and now any currency:
+    ///
+    /// ```
+    /// use event_bus::{Event, Message, UpcastError};
+    /// use serde_json::{Value, json};
+    ///
+    /// #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    /// struct PriceChanged {
+    ///     amount: String,
+    ///     currency: String,
+    /// }
+    ///
+    /// impl Message for PriceChanged {
+    ///     type Kind = Event;
+    ///     const NAME: &'static str = "catalog.price.changed";
+    ///     const VERSION: u32 = 3;
+    ///
+    ///     fn upcast(version: u32, mut body: Value) -> Result<Value, UpcastError> {
+    ///         if version < 2 {
+    ///             body = cents_to_euros(&body)?;
+    ///         }
+    ///         if version < 3 {
+    ///             body = euros_to_any_currency(&body);
+    ///         }
+    ///         Ok(body)
+    ///     }
+    /// }
+    ///
+    /// /// 1 → 2: `{"cents": 1990}` became `{"euros": "19.90"}`.
+    /// fn cents_to_euros(body: &Value) -> Result<Value, UpcastError> {
+    ///     let cents = body["cents"].as_u64().ok_or(UpcastError::new("there are no cents"))?;
+    ///     Ok(json!({ "euros": format!("{}.{:02}", cents / 100, cents % 100) }))
+    /// }
+    ///
+    /// /// 2 → 3: `{"euros": "19.90"}` became `{"amount": "19.90", "currency": "EUR"}`.
+    /// fn euros_to_any_currency(body: &Value) -> Value {
+    ///     json!({ "amount": body["euros"], "currency": "EUR" })
+    /// }
+    ///
+    /// let price = json!({ "amount": "19.90", "currency": "EUR" });
+    /// assert_eq!(PriceChanged::upcast(1, json!({ "cents": 1990 }))?, price);
+    /// assert_eq!(PriceChanged::upcast(2, json!({ "euros": "19.90" }))?, price);
+    /// # Ok::<(), UpcastError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the body is not what its version promises. The message goes to the dead letters as
+    /// `malformed`.
+    fn upcast(version: u32, body: Value) -> Result<Value, UpcastError> {
+        let _ = version;
+        Ok(body)
+    }
+
+    /// The JSON Schema of the body, for documents.
+    ///
+    /// For a type that has one, [`json_schema!`](crate::json_schema) in the `impl` is all there is
+    /// to write.
+    #[cfg(feature = "schemars")]
+    fn schema(generator: &mut schemars::SchemaGenerator) -> Option<schemars::Schema> {
+        let _ = generator;
         None
     }
 }

@@ -5,6 +5,13 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
+    /// It is the source of the service's messages, for CloudEvents a reference to a URI, and names
+    /// its queues.
+    #[error("`{name}` can't name a service: 1 to 100 letters, digits, `-` and `_` can")]
+    InvalidService {
+        /// The name that was given.
+        name: String,
+    },
     /// Inbox, retries and dead letters could not tell the two apart.
     #[error("two handlers named `{handler}` were added for `{message}`")]
     DuplicateHandler {

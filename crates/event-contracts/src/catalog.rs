@@ -31,6 +31,8 @@ impl EntityEto for ProductEto {
     const UPDATED: &'static str = "catalog.product.updated";
     const DELETED: &'static str = "catalog.product.deleted";
 
+    event_bus::json_schema!();
+
     fn entity_id(&self) -> Uuid {
         self.id
     }
@@ -56,6 +58,8 @@ impl Message for ProductPriceChangedEto {
     type Kind = Event;
     const NAME: &'static str = "catalog.product.price_changed";
 
+    event_bus::json_schema!();
+
     fn partition_key(&self) -> Option<String> {
         Some(self.product_id.to_string())
     }
@@ -77,6 +81,8 @@ impl Message for StockReservedEto {
     type Kind = Event;
     const NAME: &'static str = "catalog.stock.reserved";
     const MUST_BE_HEARD: bool = true;
+
+    event_bus::json_schema!();
 
     fn partition_key(&self) -> Option<String> {
         Some(self.order_id.to_string())
@@ -112,6 +118,8 @@ impl Message for StockRejectedEto {
     const NAME: &'static str = "catalog.stock.rejected";
     const MUST_BE_HEARD: bool = true;
 
+    event_bus::json_schema!();
+
     fn partition_key(&self) -> Option<String> {
         Some(self.order_id.to_string())
     }
@@ -130,6 +138,8 @@ pub struct ReleaseStock {
 impl Message for ReleaseStock {
     type Kind = Command;
     const NAME: &'static str = "catalog.release_stock";
+
+    event_bus::json_schema!();
 
     fn partition_key(&self) -> Option<String> {
         Some(self.order_id.to_string())

@@ -53,6 +53,8 @@ impl EntityEto for UserEto {
     const UPDATED: &'static str = "identity.user.updated";
     const DELETED: &'static str = "identity.user.deleted";
 
+    event_bus::json_schema!();
+
     fn entity_id(&self) -> Uuid {
         self.id
     }

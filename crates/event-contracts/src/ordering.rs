@@ -28,6 +28,8 @@ impl Message for OrderPlacedEto {
     const NAME: &'static str = "ordering.order.placed";
     const MUST_BE_HEARD: bool = true;
 
+    event_bus::json_schema!();
+
     fn partition_key(&self) -> Option<String> {
         Some(self.order_id.to_string())
     }
@@ -53,6 +55,8 @@ pub struct OrderConfirmedEto {
 impl Message for OrderConfirmedEto {
     type Kind = Event;
     const NAME: &'static str = "ordering.order.confirmed";
+
+    event_bus::json_schema!();
 
     fn partition_key(&self) -> Option<String> {
         Some(self.order_id.to_string())
@@ -80,6 +84,8 @@ impl Message for OrderRejectedEto {
     type Kind = Event;
     const NAME: &'static str = "ordering.order.rejected";
 
+    event_bus::json_schema!();
+
     fn partition_key(&self) -> Option<String> {
         Some(self.order_id.to_string())
     }
@@ -106,6 +112,8 @@ impl Message for OrderCancelledEto {
     type Kind = Event;
     const NAME: &'static str = "ordering.order.cancelled";
 
+    event_bus::json_schema!();
+
     fn partition_key(&self) -> Option<String> {
         Some(self.order_id.to_string())
     }
@@ -131,6 +139,8 @@ pub struct OrderDiscountedEto {
 impl Message for OrderDiscountedEto {
     type Kind = Event;
     const NAME: &'static str = "ordering.order.discounted";
+
+    event_bus::json_schema!();
 
     fn partition_key(&self) -> Option<String> {
         Some(self.order_id.to_string())

@@ -7,7 +7,9 @@
 use std::fmt::Debug;
 use std::path::PathBuf;
 
-use event_bus::{EntityCreatedEto, EntityDeletedEto, EntityUpdatedEto, Message};
+use event_bus::{
+    EntityCreatedEto, EntityDeletedEto, EntityUpdatedEto, Envelope, Lineage, Message, TraceContext,
+};
 use event_contracts::catalog::{
     ProductEto, ProductPriceChangedEto, ReleaseStock, StockRejectedEto, StockRejection,
     StockReservedEto,
@@ -16,35 +18,70 @@ use event_contracts::identity::UserEto;
 use event_contracts::ordering::{
     OrderCancelledEto, OrderConfirmedEto, OrderDiscountedEto, OrderPlacedEto, OrderRejectedEto,
 };
-use serde_json::Value;
+use schemars::generate::SchemaSettings;
+use serde_json::{Value, json};
 use uuid::{Uuid, uuid};
 
 const ORDER: Uuid = uuid!("01930f6e-8c00-7000-8000-000000000001");
 const PRODUCT: Uuid = uuid!("5995897b-1de9-7272-b31c-3a165bbe7b18");
 const CUSTOMER: Uuid = uuid!("01930f6e-8c00-7000-8000-000000000002");
 
-/// The message is written exactly as its golden file says, and the file reads as the message.
+/// The message is written exactly as its golden file says and as its schema allows, the file reads
+/// as the message, and so do those of older versions.
 fn check<M: Message + PartialEq + Debug>(message: &M) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("golden")
-        .join(format!("{}.v{}.json", M::NAME, M::VERSION));
+    let path = golden_file::<M>(M::VERSION);
     let written = serde_json::to_value(message).expect("a message is JSON");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         let pretty = serde_json::to_string_pretty(&written).expect("a value is JSON");
         std::fs::write(&path, pretty + "\n").expect("golden/ can be written");
     }
-    let golden = std::fs::read_to_string(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}; UPDATE_GOLDEN=1 writes it", path.display()));
-    let golden_value: Value = serde_json::from_str(&golden).expect("a golden file is JSON");
-    assert_eq!(
-        written,
-        golden_value,
-        "{} is written differently now",
-        M::NAME
-    );
-    let read: M = serde_json::from_str(&golden)
-        .unwrap_or_else(|error| panic!("{} can't be read any more: {error}", path.display()));
-    assert_eq!(&read, message);
+    let schema = schema_of::<M>();
+    if let Err(error) = jsonschema::validate(&schema, &written) {
+        panic!("{} is not what its schema says: {error}", M::NAME);
+    }
+    for version in 1..=M::VERSION {
+        let path = golden_file::<M>(version);
+        let golden = std::fs::read(&path).unwrap_or_else(|error| {
+            panic!("{}: {error}; UPDATE_GOLDEN=1 writes it", path.display())
+        });
+        if version == M::VERSION {
+            let golden: Value = serde_json::from_slice(&golden).expect("a golden file is JSON");
+            assert_eq!(written, golden, "{} is written differently now", M::NAME);
+        }
+        let read: M = arrived(message, version, golden)
+            .decode()
+            .unwrap_or_else(|error| panic!("{} can't be read: {error:?}", path.display()));
+        assert_eq!(&read, message);
+    }
+}
+
+/// The schema of a message, with nothing outside of it.
+fn schema_of<M: Message>() -> Value {
+    let settings = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
+    let schema = M::schema(&mut settings.into_generator());
+    let schema = schema.unwrap_or_else(|| panic!("{} has no schema", M::NAME));
+    assert_eq!(schema.get("type"), Some(&json!("object")), "{}", M::NAME);
+    schema.to_value()
+}
+
+fn golden_file<M: Message>(version: u32) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("golden")
+        .join(format!("{}.v{version}.json", M::NAME))
+}
+
+/// A message like this one as it arrives, in some version and with some body.
+fn arrived<M: Message>(like: &M, version: u32, body: Vec<u8>) -> Envelope {
+    let lineage = Lineage {
+        correlation_id: Uuid::nil(),
+        causation_id: None,
+        trace: TraceContext::default(),
+    };
+    Envelope {
+        version,
+        body: body.into(),
+        ..Envelope::encode("tests", lineage, like).expect("a message is JSON")
+    }
 }
 
 fn product() -> ProductEto {

@@ -15,6 +15,8 @@ pub(crate) enum Action<S: Service> {
     Migrate(MigrateConfig),
     Healthcheck(SocketAddr),
     OpenApi,
+    /// The settings decide what is handled.
+    AsyncApi(S::Settings),
 }
 
 /// What migrating needs to know.
@@ -46,6 +48,7 @@ pub(crate) fn parse<S: Service>(
                 .unwrap_or_else(default_addr::<S>),
         )),
         Some(("openapi", _)) => Ok(Action::OpenApi),
+        Some(("asyncapi", matches)) => S::Settings::from_arg_matches(matches).map(Action::AsyncApi),
         Some((_, matches)) => serve(matches),
         None => serve(&matches),
     }
@@ -70,6 +73,8 @@ pub(crate) fn command<S: Service>() -> Command {
                 .help("Address and port of the API")
                 .value_parser(clap::value_parser!(SocketAddr)),
         ));
+    let asyncapi =
+        S::Settings::augment_args(Command::new("asyncapi")).about("Prints the AsyncAPI document");
     let serve = with_serve_variables::<S>(Command::new("serve"))
         .about("Runs the service; what happens without a command");
     // Without a command the service runs, so the variables of `serve` are known on both levels.
@@ -82,6 +87,7 @@ pub(crate) fn command<S: Service>() -> Command {
         .subcommand(migrate)
         .subcommand(healthcheck)
         .subcommand(Command::new("openapi").about("Prints the OpenAPI document"))
+        .subcommand(asyncapi)
 }
 
 fn with_serve_variables<S: Service>(command: Command) -> Command {
@@ -198,6 +204,7 @@ mod tests {
     #[test]
     fn other_commands_need_no_more_than_they_use() {
         assert!(matches!(parsed(&["openapi"]), Ok(Action::OpenApi)));
+        assert!(matches!(parsed(&["asyncapi"]), Ok(Action::AsyncApi(_))));
         assert!(matches!(
             parsed(&["migrate", DATABASE]),
             Ok(Action::Migrate(_))

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::{self, Action};
 use crate::config::{Environment, HostConfig};
 use crate::service::Service;
-use crate::{healthcheck, migrate, openapi, server, telemetry};
+use crate::{asyncapi, healthcheck, migrate, openapi, server, telemetry};
 
 /// Wrong configuration, as opposed to something that went wrong later.
 const BAD_CONFIG: u8 = 2;
@@ -78,10 +78,18 @@ fn run<S: Service>(action: Action<S>) -> Result<(), Failure> {
             let json = document
                 .to_pretty_json()
                 .context("the document has no JSON")?;
-            writeln!(io::stdout(), "{json}").context("standard output is closed")?;
+            print(&json)?;
+        }
+        Action::AsyncApi(settings) => {
+            let _runtime = runtime.enter();
+            print(&format!("{:#}", asyncapi::describe::<S>(&settings)))?;
         }
     }
     Ok(())
+}
+
+fn print(document: &str) -> anyhow::Result<()> {
+    writeln!(io::stdout(), "{document}").context("standard output is closed")
 }
 
 async fn serve<S: Service>(config: HostConfig, settings: S::Settings) -> anyhow::Result<()> {

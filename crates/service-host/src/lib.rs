@@ -45,6 +45,7 @@
 //! ```
 
 mod app;
+mod asyncapi;
 mod caller;
 mod cli;
 mod config;

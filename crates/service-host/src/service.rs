@@ -42,7 +42,8 @@ pub trait Service: Sized + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Adds the handlers of the messages that the service receives.
+    /// Adds the handlers of the messages that the service receives, and names the messages that it
+    /// publishes; the AsyncAPI document comes from the same registration.
     fn handlers(bus: EventBusBuilder, settings: &Self::Settings) -> EventBusBuilder;
 
     /// The routes of the API; the OpenAPI document comes from the same registration.

@@ -32,14 +32,20 @@
     reason = "only tests use this crate, and what fails here has to fail the test"
 )]
 
+#[cfg(feature = "asyncapi")]
+mod asyncapi;
 mod broker;
 mod clean_up;
 mod database;
 mod environment;
 mod eventually;
 mod fault_proxy;
+mod install_once;
 
+#[cfg(feature = "asyncapi")]
+pub use asyncapi::AsyncApiSchema;
 pub use broker::{Binding, Queue, TestBroker};
 pub use database::TestDatabase;
 pub use eventually::eventually;
 pub use fault_proxy::FaultProxy;
+pub use install_once::install_once;

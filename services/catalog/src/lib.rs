@@ -10,8 +10,10 @@ mod demo_data;
 pub mod products;
 pub mod stock;
 
-use event_bus::EventBusBuilder;
-use event_contracts::catalog::ReleaseStock;
+use event_bus::{EntityCreatedEto, EntityDeletedEto, EntityUpdatedEto, EventBusBuilder};
+use event_contracts::catalog::{
+    ProductEto, ProductPriceChangedEto, ReleaseStock, StockRejectedEto, StockReservedEto,
+};
 use event_contracts::ordering::OrderPlacedEto;
 use service_host::{App, Service};
 use sqlx::migrate::Migrator;
@@ -54,6 +56,12 @@ impl Service for Catalog {
     fn handlers(bus: EventBusBuilder, _settings: &Settings) -> EventBusBuilder {
         bus.handle_batch::<OrderPlacedEto, _>(ReserveStock)
             .handle_batch::<ReleaseStock, _>(GiveBackStock)
+            .publishes::<EntityCreatedEto<ProductEto>>()
+            .publishes::<EntityUpdatedEto<ProductEto>>()
+            .publishes::<EntityDeletedEto<ProductEto>>()
+            .publishes::<ProductPriceChangedEto>()
+            .publishes::<StockReservedEto>()
+            .publishes::<StockRejectedEto>()
     }
 
     fn routes() -> OpenApiRouter<App<Self>> {

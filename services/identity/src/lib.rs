@@ -11,7 +11,8 @@ mod settings;
 mod state;
 mod users;
 
-use event_bus::EventBusBuilder;
+use event_bus::{EntityCreatedEto, EntityDeletedEto, EntityUpdatedEto, EventBusBuilder};
+use event_contracts::identity::UserEto;
 use service_host::{App, ConfigError, Environment, Service};
 use sqlx::migrate::Migrator;
 use utoipa_axum::router::OpenApiRouter;
@@ -42,7 +43,9 @@ impl Service for Identity {
     }
 
     fn handlers(bus: EventBusBuilder, _settings: &Settings) -> EventBusBuilder {
-        bus
+        bus.publishes::<EntityCreatedEto<UserEto>>()
+            .publishes::<EntityUpdatedEto<UserEto>>()
+            .publishes::<EntityDeletedEto<UserEto>>()
     }
 
     fn routes() -> OpenApiRouter<App<Self>> {

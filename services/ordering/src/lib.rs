@@ -13,9 +13,12 @@ mod settings;
 
 use event_bus::{EntityCreatedEto, EntityDeletedEto, EntityUpdatedEto, EventBusBuilder};
 use event_contracts::catalog::{
-    ProductEto, ProductPriceChangedEto, StockRejectedEto, StockReservedEto,
+    ProductEto, ProductPriceChangedEto, ReleaseStock, StockRejectedEto, StockReservedEto,
 };
 use event_contracts::identity::UserEto;
+use event_contracts::ordering::{
+    OrderCancelledEto, OrderConfirmedEto, OrderDiscountedEto, OrderPlacedEto, OrderRejectedEto,
+};
 use service_host::Service;
 use sqlx::migrate::Migrator;
 use utoipa_axum::router::OpenApiRouter;
@@ -69,6 +72,13 @@ impl Service for Ordering {
             .handle::<EntityCreatedEto<UserEto>, _>(CustomerReplica)
             .handle::<EntityUpdatedEto<UserEto>, _>(CustomerReplica)
             .handle::<EntityDeletedEto<UserEto>, _>(CustomerReplica)
+            .publishes::<OrderPlacedEto>()
+            .publishes::<OrderConfirmedEto>()
+            .publishes::<OrderRejectedEto>()
+            .publishes::<OrderCancelledEto>()
+            .publishes::<OrderDiscountedEto>()
+            .publishes::<ReleaseStock>()
+            .publishes::<ConfirmationDue>()
     }
 
     fn routes() -> OpenApiRouter<App> {

@@ -1,6 +1,7 @@
 //! Answering: from a question of the transport to a responder and back.
 
 use std::collections::HashSet;
+use std::error::Error as _;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
@@ -42,6 +43,9 @@ const MAX_NAME_BYTES: usize = 160;
 pub(crate) struct ResponderEntry {
     query: &'static str,
     name: &'static str,
+    /// How the document describes the query.
+    #[cfg(feature = "asyncapi")]
+    body: crate::asyncapi::Body,
     respond: Arc<dyn Respond>,
 }
 
@@ -61,6 +65,8 @@ impl ResponderEntry {
         Self {
             query: Q::NAME,
             name: responder.name(),
+            #[cfg(feature = "asyncapi")]
+            body: crate::asyncapi::Body::of::<Q>(),
             respond: Arc::new(Typed::<Q, R>(responder, PhantomData)),
         }
     }
@@ -68,6 +74,12 @@ impl ResponderEntry {
     /// The name of the query.
     pub(crate) fn query(&self) -> &'static str {
         self.query
+    }
+
+    /// The responder's name, and what a document says of the query.
+    #[cfg(feature = "asyncapi")]
+    pub(crate) fn outline(&self) -> (&'static str, crate::asyncapi::Body) {
+        (self.name, self.body)
     }
 
     /// Answers what comes, each query in a task of its own, until shut down; then what is in hand.
@@ -184,10 +196,11 @@ fn decode<Q: Request>(query: Arc<Envelope>) -> Result<Received<Q>, &'static str>
     if query.name != Q::NAME {
         return Err(UNREADABLE);
     }
-    match serde_json::from_slice(&query.body) {
+    match query.decode() {
         Ok(message) => Ok(Received::new(message, query, 1)),
         Err(error) => {
-            tracing::warn!(%error, "{UNREADABLE}");
+            let cause = error.source().map(tracing::field::display);
+            tracing::warn!(%error, cause, "{UNREADABLE}");
             Err(UNREADABLE)
         }
     }

@@ -24,6 +24,8 @@ pub use in_memory::InMemory;
 pub use queries::{Desk, NoReply, Question, Questions, Reply, ReplyOutcome, ReplyPath};
 #[cfg(feature = "rabbitmq")]
 pub use rabbitmq::{InvalidAddress, RabbitMq};
+#[cfg(feature = "asyncapi")]
+pub(crate) use rabbitmq::{exchange_of, queues_of};
 
 /// A way for messages to travel.
 ///

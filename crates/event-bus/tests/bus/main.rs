@@ -22,5 +22,6 @@ mod scheduling;
 mod support;
 mod test_bus;
 mod test_transport;
+mod upcasting;
 mod volume;
 mod watching;

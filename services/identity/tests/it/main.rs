@@ -5,6 +5,7 @@
     reason = "a test that can't go on fails"
 )]
 
+mod asyncapi;
 mod authorization;
 mod command_line;
 mod document;

@@ -2,6 +2,7 @@
 //! servers and a stand-in for catalog that is a participant of the bus like any other.
 #![expect(clippy::unwrap_used, reason = "what fails here has to fail the test")]
 
+mod asyncapi;
 mod authorization;
 mod cancelling;
 mod coalescing;

@@ -9,6 +9,7 @@ mod consumer;
 mod publisher;
 mod queries;
 mod screen;
+mod structured;
 mod topology;
 mod unbinding;
 mod wire;
@@ -26,6 +27,8 @@ use self::connection::Supervised;
 use self::consumer::{QueueConsumer, Source};
 use self::publisher::Publisher;
 use self::queries::{Asker, ReplyChannel};
+#[cfg(feature = "asyncapi")]
+pub(crate) use self::topology::{exchange_of, queues_of};
 use super::{
     Capabilities, Desk, Group, NoReply, Questions, Reply, Settlement, Subscription, Transport,
     TransportError,

@@ -39,7 +39,7 @@ pub(super) const BUCKET: &str = "partition-bucket";
 /// its handlers fail at, so only crashes and lost connections count.
 const DELIVERY_LIMIT: i64 = 20;
 
-pub(super) const fn exchange_of(kind: Kind) -> &'static str {
+pub(crate) const fn exchange_of(kind: Kind) -> &'static str {
     match kind {
         Kind::Event => EVENTS,
         Kind::Command => COMMANDS,
@@ -61,7 +61,7 @@ pub(super) fn queue_of(group: &Group) -> String {
 }
 
 /// All queues of a group but the one for what the broker has given up on.
-pub(super) fn queues_of(group: &Group) -> Vec<String> {
+pub(crate) fn queues_of(group: &Group) -> Vec<String> {
     match group.partition {
         None => vec![group.name.clone()],
         Some(partition) => all_of(partition)

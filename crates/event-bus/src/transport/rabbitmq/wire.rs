@@ -6,7 +6,8 @@
 //! property for (`message_id`, `type`, `app_id`, `content_type`, `timestamp`) stands there as
 //! well, and serves a publisher that knows no CloudEvents. Trace context is in the headers
 //! `traceparent` and `tracestate`. The header `partition-bucket` sorts messages with a partition
-//! key into the partitions of ordered groups, see [`bucket_of`].
+//! key into the partitions of ordered groups, see [`bucket_of`]. Events in
+//! [structured mode](Structured) are read, too.
 //!
 //! The id in CloudEvents is any text that is unique for its source, and that of an envelope is a
 //! UUID. One that is a UUID is kept as it is. Of any other, the envelope's id is the UUIDv5 of the
@@ -24,6 +25,7 @@ use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use uuid::Uuid;
 
+use super::structured::Structured;
 use super::{screen, topology};
 use crate::envelope::{Envelope, MAX_KEY_BYTES, MAX_NAME_BYTES, TraceContext};
 use crate::message::Kind;
@@ -33,6 +35,7 @@ use crate::transport::Malformed;
 pub(super) const PREFIX: &str = "cloudEvents_";
 /// The other prefix that the binding allows.
 const OTHER_PREFIX: &str = "cloudEvents:";
+const SPEC_VERSION: &str = "1.0";
 /// How much of an attribute is repeated in what is said against it.
 const SHOWN_CHARS: usize = 64;
 const PERSISTENT: u8 = 2;
@@ -49,7 +52,7 @@ pub(super) fn properties(envelope: &Envelope) -> BasicProperties {
         headers.insert(ShortString::from(name), value);
     };
     let mut attribute = |name: &str, value: &str| set(format!("{PREFIX}{name}"), text(value));
-    attribute("specversion", "1.0");
+    attribute("specversion", SPEC_VERSION);
     attribute("id", &envelope.id.to_string());
     attribute("type", &envelope.name);
     attribute("source", &envelope.source);
@@ -95,27 +98,48 @@ pub(super) fn read(delivery: Delivery) -> Result<Envelope, Malformed> {
         _ => Kind::Event,
     };
     let body = Bytes::from(delivery.data);
-    match envelope(kind, &delivery.properties) {
-        Ok(envelope) => Ok(Envelope { body, ..envelope }),
-        Err(reason) => Err(Malformed { reason, body }),
-    }
+    envelope(kind, &delivery.properties, &body).map_err(|reason| Malformed { reason, body })
 }
 
-/// An envelope without its body, or why there is none.
-pub(super) fn envelope(kind: Kind, properties: &BasicProperties) -> Result<Envelope, String> {
-    let reader = Reader { properties };
-    match reader.header(screen::REFUSED)? {
-        Some(objection) => Err(objection),
-        None => reader.envelope(kind),
+/// An envelope, or why there is none.
+pub(super) fn envelope(
+    kind: Kind,
+    properties: &BasicProperties,
+    body: &Bytes,
+) -> Result<Envelope, String> {
+    let content_type = properties.content_type().as_ref();
+    let content_type = content_type.map_or("", ShortString::as_str);
+    let reader = Reader {
+        properties,
+        structured: Structured::read(content_type, body)?,
+    };
+    if let Some(objection) = reader.header(screen::REFUSED)? {
+        return Err(objection);
     }
+    let body = match &reader.structured {
+        Some(event) => event.data(body)?,
+        None => body.clone(),
+    };
+    Ok(Envelope {
+        body,
+        ..reader.envelope(kind)?
+    })
 }
 
 struct Reader<'a> {
     properties: &'a BasicProperties,
+    /// The attributes, if they are not among the headers.
+    structured: Option<Structured<'a>>,
 }
 
 impl Reader<'_> {
     fn envelope(&self, kind: Kind) -> Result<Envelope, String> {
+        if let Some(other) = self.attribute("specversion")?.filter(|v| v != SPEC_VERSION) {
+            return Err(format!(
+                "it is an event of CloudEvents `{}`, not {SPEC_VERSION}",
+                shown(&other)
+            ));
+        }
         let source = match self.attribute("source")? {
             Some(source) => source,
             None => self
@@ -208,16 +232,16 @@ impl Reader<'_> {
         }
     }
 
+    /// A number is taken for milliseconds since 1970: a timestamp of AMQP 1.0, which the binding
+    /// lets a publisher write as well as text.
     fn time(&self) -> Timestamp {
         let attribute = self.attribute("time").ok().flatten();
-        let property = || {
-            let seconds = i64::try_from((*self.properties.timestamp())?).ok()?;
-            Timestamp::from_second(seconds).ok()
-        };
-        attribute
-            .and_then(|time| time.parse().ok())
-            .or_else(property)
-            .unwrap_or_else(Timestamp::now)
+        let attribute = attribute.and_then(|time| match time.parse() {
+            Ok(milliseconds) => Timestamp::from_millisecond(milliseconds).ok(),
+            Err(_) => time.parse().ok(),
+        });
+        let property = || (*self.properties.timestamp()).and_then(instant);
+        attribute.or_else(property).unwrap_or_else(Timestamp::now)
     }
 
     fn uuid(&self, name: &str) -> Option<Uuid> {
@@ -225,6 +249,9 @@ impl Reader<'_> {
     }
 
     fn attribute(&self, name: &str) -> Result<Option<String>, String> {
+        if let Some(event) = &self.structured {
+            return Ok(event.attribute(name));
+        }
         match self.header(&format!("{PREFIX}{name}"))? {
             Some(value) => Ok(Some(value)),
             None => self.header(&format!("{OTHER_PREFIX}{name}")),
@@ -248,6 +275,10 @@ impl Reader<'_> {
             AMQPValue::ShortUInt(value) => value.to_string(),
             AMQPValue::ShortShortInt(value) => value.to_string(),
             AMQPValue::ShortShortUInt(value) => value.to_string(),
+            AMQPValue::Timestamp(value) => match instant(*value) {
+                Some(time) => time.to_string(),
+                None => return Ok(None),
+            },
             _ => return Ok(None),
         };
         without_nul(&format!("header `{name}`"), text).map(Some)
@@ -261,6 +292,11 @@ impl Reader<'_> {
         let text = get(self.properties).as_ref().map(ToString::to_string);
         text.map(|text| without_nul(what, text)).transpose()
     }
+}
+
+/// A timestamp of AMQP 0-9-1, which counts seconds.
+fn instant(seconds: u64) -> Option<Timestamp> {
+    Timestamp::from_second(i64::try_from(seconds).ok()?).ok()
 }
 
 /// The form that every version of the specification so far has.
