@@ -19,6 +19,7 @@ use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::app::{App, Background};
+use crate::asyncapi;
 use crate::config::{ConfigError, HostConfig};
 use crate::health::{self, Health, Readiness};
 use crate::json_body::MAX_BODY;
@@ -95,9 +96,9 @@ pub async fn start<S: Service>(
     let stop_bus = CancellationToken::new();
     let broker = RabbitMq::new(config.broker.url.expose_secret())
         .map_err(|_| ConfigError::new("AMQP_URL", "holds an address that can't be read"))?;
-    let bus = S::handlers(EventBus::builder(S::NAME, pool.clone(), broker), &settings)
-        .start(stop_bus.clone())
-        .await?;
+    let bus = S::handlers(EventBus::builder(S::NAME, pool.clone(), broker), &settings);
+    let messages = asyncapi::document::<S>(&bus);
+    let bus = bus.start(stop_bus.clone()).await?;
     let app = App::<S> {
         pool: pool.clone(),
         bus: bus.clone(),
@@ -127,7 +128,7 @@ pub async fn start<S: Service>(
         stop_requests: CancellationToken::new(),
         stop_bus,
     };
-    running.serve(http, routes(app, readiness));
+    running.serve(http, routes(app, readiness, &messages));
     running.serve(metrics_listener, http_metrics::routes(metrics));
     tracing::info!(service = S::NAME, %http_addr, %metrics_addr, "listening");
     Ok(running)
@@ -156,7 +157,11 @@ fn local_addr(
 }
 
 /// All routes, with what happens around every request, outermost first.
-fn routes<S: Service>(app: App<S>, readiness: Arc<Readiness>) -> Router {
+fn routes<S: Service>(
+    app: App<S>,
+    readiness: Arc<Readiness>,
+    messages: &serde_json::Value,
+) -> Router {
     let health = Health {
         readiness: readiness.clone(),
         pool: app.pool.clone(),
@@ -181,6 +186,7 @@ fn routes<S: Service>(app: App<S>, readiness: Arc<Readiness>) -> Router {
         )
         .merge(health::routes(health))
         .merge(openapi::routes(document))
+        .merge(asyncapi::routes(messages))
         .layer(around)
 }
 

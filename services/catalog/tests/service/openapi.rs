@@ -25,6 +25,15 @@ async fn the_document_is_the_one_that_is_committed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_messages_are_described_as_well() {
+    let catalog = TestCatalog::start().await;
+    let served = catalog.get("/asyncapi.json").await.body;
+    let committed = include_str!("../../asyncapi.json");
+    let committed: Value = serde_json::from_str(committed).expect("JSON");
+    assert_eq!(served, committed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn everything_the_document_refers_to_is_in_it() {
     let catalog = TestCatalog::start().await;
     let document = catalog.get("/api-docs/openapi.json").await.body;
