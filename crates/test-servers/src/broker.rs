@@ -2,20 +2,18 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, Method, Response, Url};
-use serde::{Deserialize, de::DeserializeOwned};
-use uuid::Uuid;
+use reqwest::Url;
+use serde::Deserialize;
 
 use crate::environment::server_url;
-use crate::{clean_up, eventually};
-
-/// How long the management API may take for one answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+use crate::management::Management;
+use crate::{eventually, leftovers};
 
 /// How long RabbitMQ's management may take to list a connection that was just opened.
 const LISTED_WITHIN: Duration = Duration::from_secs(15);
 
-/// A RabbitMQ virtual host of its own, deleted with everything in it when this value is dropped.
+/// A RabbitMQ virtual host of its own. It is deleted, with everything in it, some minutes after its
+/// last connection has gone.
 #[derive(Debug)]
 pub struct TestBroker {
     broker: Url,
@@ -74,8 +72,9 @@ impl TestBroker {
         let broker = Self {
             broker: server_url("TEST_AMQP_URL"),
             management: Management::new(server_url("TEST_RABBITMQ_MANAGEMENT_URL")),
-            vhost: format!("test-{}", Uuid::now_v7().simple()),
+            vhost: leftovers::fresh_name(),
         };
+        leftovers::delete(&broker.management).await;
         let user = broker.broker.username();
         let management = &broker.management;
         management.put(&["vhosts", &broker.vhost], "{}").await;
@@ -169,84 +168,4 @@ impl TestBroker {
         }
         connections.len()
     }
-}
-
-impl Drop for TestBroker {
-    fn drop(&mut self) {
-        let management = self.management.again();
-        let vhost = std::mem::take(&mut self.vhost);
-        clean_up::run_to_end(async move {
-            management
-                .request(Method::DELETE, &["vhosts", &vhost], "")
-                .send()
-                .await
-                .ok();
-        });
-    }
-}
-
-/// The management API's client.
-#[derive(Debug)]
-struct Management {
-    base: Url,
-    client: Client,
-}
-
-impl Management {
-    fn new(base: Url) -> Self {
-        let client = Client::builder()
-            .no_proxy()
-            .timeout(ANSWER_WITHIN)
-            .build()
-            .expect("a client without TLS has nothing to fail on");
-        Self { base, client }
-    }
-
-    /// The same API for another runtime: a client's open connections belong to the runtime that
-    /// opened them.
-    fn again(&self) -> Self {
-        Self::new(self.base.clone())
-    }
-
-    /// A request to `/api/…`, each part of the path escaped.
-    fn request(&self, method: Method, path: &[&str], query: &str) -> reqwest::RequestBuilder {
-        let mut url = self.base.clone();
-        url.path_segments_mut()
-            .expect("an HTTP URL has a path")
-            .clear()
-            .push("api")
-            .extend(path);
-        url.set_query((!query.is_empty()).then_some(query));
-        self.client.request(method, url)
-    }
-
-    async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &str) -> T {
-        send(self.request(Method::GET, path, query))
-            .await
-            .json()
-            .await
-            .unwrap_or_else(|error| panic!("the management API's {path:?}: {error}"))
-    }
-
-    async fn put(&self, path: &[&str], body: &'static str) {
-        let request = self.request(Method::PUT, path, "");
-        send(
-            request
-                .header("content-type", "application/json")
-                .body(body),
-        )
-        .await;
-    }
-
-    async fn delete(&self, path: &[&str]) {
-        send(self.request(Method::DELETE, path, "")).await;
-    }
-}
-
-async fn send(request: reqwest::RequestBuilder) -> Response {
-    request
-        .send()
-        .await
-        .and_then(Response::error_for_status)
-        .unwrap_or_else(|error| panic!("TEST_RABBITMQ_MANAGEMENT_URL: {error}"))
 }

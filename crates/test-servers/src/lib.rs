@@ -9,9 +9,10 @@
 //! | `TEST_AMQP_URL` | a RabbitMQ server, as `amqp://user:password@host:port` |
 //! | `TEST_RABBITMQ_MANAGEMENT_URL` | its management API, as `http://user:password@host:port` |
 //!
-//! Names are unique, so tests run in parallel, in one process or in many. Everything a test makes
-//! goes when its owner is dropped, also when the test panics. What a killed process leaves behind
-//! goes with the servers; nothing here ever touches what another test made.
+//! Names are unique, so tests run in parallel, in one process or in many. A database goes when its
+//! owner is dropped, also when the test panics; a virtual host some minutes later, when another one
+//! is made. What a killed process leaves behind goes with the servers; nothing here ever touches
+//! what another test uses.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -41,6 +42,8 @@ mod environment;
 mod eventually;
 mod fault_proxy;
 mod install_once;
+mod leftovers;
+mod management;
 
 #[cfg(feature = "asyncapi")]
 pub use asyncapi::AsyncApiSchema;

@@ -6,7 +6,9 @@ use std::time::Duration;
 use lapin::options::{BasicPublishOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, ConnectionProperties};
+use reqwest::StatusCode;
 use test_servers::{TestBroker, eventually};
+use uuid::{NoContext, Timestamp, Uuid};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -100,10 +102,18 @@ async fn connections_are_closed_from_the_brokers_side() {
 }
 
 #[tokio::test]
-async fn a_virtual_host_goes_with_its_owner() {
-    let broker = TestBroker::create().await;
-    let url = broker.url();
-    connect(&url).await.expect("it is there");
-    drop(broker);
-    connect(&url).await.expect_err("it is gone");
+async fn a_virtual_host_goes_when_it_is_old_and_nobody_uses_it() {
+    let api = std::env::var("TEST_RABBITMQ_MANAGEMENT_URL").expect("the variable is set");
+    let ages_ago = Timestamp::from_unix(NoContext, 1_000_000_000, 0);
+    let old = format!("test-{}", Uuid::new_v7(ages_ago).simple());
+    let url = format!("{api}/api/vhosts/{old}");
+    let client = reqwest::Client::new();
+    let request = client.put(&url).header("content-type", "application/json");
+    let made = request.body("{}").send().await.expect("an answer");
+    made.error_for_status().expect("it is made");
+    let young = TestBroker::create().await;
+    let _another = TestBroker::create().await;
+    let gone = client.get(&url).send().await.expect("an answer");
+    assert_eq!(gone.status(), StatusCode::NOT_FOUND);
+    connect(&young.url()).await.expect("it is still there");
 }
