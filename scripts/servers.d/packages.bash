@@ -44,8 +44,31 @@ install_servers() {
   installed find_rabbitmq rabbitmq-server RabbitMQ >/dev/null
 }
 
-fedora_name() { [ "$1" = postgresql ] && echo postgresql-server || echo "$1"; }
-brew_name() { [ "$1" = postgresql ] && echo postgresql@17 || echo rabbitmq; }
+# What the tests of interoperability run: npm gets the schema of AsyncAPI, and Python a client of
+# its own.
+install_test_tools() {
+  installed find_npm npm npm >/dev/null
+  installed find_python_venv python3-venv "Python 3 with venv" >/dev/null
+}
+
+find_npm() { command -v npm || true; }
+find_python_venv() { python3 -c 'import ensurepip, venv' 2>/dev/null && command -v python3 || true; }
+
+fedora_name() {
+  case $1 in
+    postgresql) echo postgresql-server ;;
+    python3-venv) echo python3 ;;
+    *) echo "$1" ;;
+  esac
+}
+brew_name() {
+  case $1 in
+    postgresql) echo postgresql@17 ;;
+    rabbitmq-server) echo rabbitmq ;;
+    python3-venv) echo python ;;
+    npm) echo node ;;
+  esac
+}
 
 # Installs PACKAGE with apt-get as root, or with sudo where it asks for no password. The package's
 # own service is neither started now (policy-rc.d) nor at the next boot: its ports stay free.
