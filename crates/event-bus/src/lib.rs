@@ -5,6 +5,7 @@ mod entity;
 mod envelope;
 mod message;
 mod request;
+mod snapshot;
 
 #[cfg(feature = "postgres")]
 mod builder;
@@ -49,6 +50,8 @@ mod registry;
 #[cfg(feature = "postgres")]
 mod relay;
 #[cfg(feature = "postgres")]
+mod replicas;
+#[cfg(feature = "postgres")]
 mod repository;
 #[cfg(feature = "postgres")]
 mod retries;
@@ -77,6 +80,7 @@ pub use entity::{EntityCreatedEto, EntityDeletedEto, EntityEto, EntityUpdatedEto
 pub use envelope::{Envelope, Lineage, MAX_BODY_BYTES, MAX_KEY_BYTES, PublishError, TraceContext};
 pub use message::{Command, Event, Kind, Message, MessageKind, Posted, Query};
 pub use request::Request;
+pub use snapshot::{GetSnapshotPage, SnapshotPage};
 
 #[cfg(feature = "postgres")]
 pub use {
@@ -92,6 +96,7 @@ pub use {
     migrate::{migrate, migrator},
     queries::{RequestError, RespondError, Responder},
     received::Received,
+    replicas::{Origin, ReplicaStore, SnapshotSource},
     repository::{EntityStore, Repository, RepositoryError},
     retry_policy::RetryPolicy,
     settings::BusSettings,
