@@ -12,7 +12,7 @@ use crate::received::Received;
 use crate::unit_of_work::UnitOfWork;
 
 /// The handlers of an entity's events, for a replica.
-struct Live<S>(Arc<S>);
+pub(super) struct Live<S>(pub(super) Arc<S>);
 
 /// The group in which a replica hears of its entities, so that its pace is its own.
 ///

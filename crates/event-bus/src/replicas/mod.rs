@@ -27,6 +27,8 @@
 
 mod entry;
 mod filler;
+#[cfg(test)]
+mod interleavings;
 mod live;
 mod operations;
 mod page;

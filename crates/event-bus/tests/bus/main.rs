@@ -17,6 +17,7 @@ mod publishing;
 mod querying;
 mod relaying;
 mod replaying;
+mod replicas;
 mod scheduling;
 mod support;
 mod volume;
