@@ -7,7 +7,10 @@
 use std::fmt::Debug;
 use std::path::PathBuf;
 
-use event_bus::{EntityCreatedEto, EntityDeletedEto, EntityUpdatedEto, Message};
+use event_bus::{
+    EntityCreatedEto, EntityDeletedEto, EntityEto as _, EntityUpdatedEto, GetSnapshotPage, Message,
+    Request, SnapshotPage,
+};
 use event_contracts::catalog::{
     ProductEto, ProductPriceChangedEto, ReleaseStock, StockRejectedEto, StockRejection,
     StockReservedEto,
@@ -16,6 +19,8 @@ use event_contracts::identity::UserEto;
 use event_contracts::ordering::{
     OrderCancelledEto, OrderConfirmedEto, OrderDiscountedEto, OrderPlacedEto, OrderRejectedEto,
 };
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use uuid::{Uuid, uuid};
 
@@ -25,10 +30,23 @@ const CUSTOMER: Uuid = uuid!("01930f6e-8c00-7000-8000-000000000002");
 
 /// The message is written exactly as its golden file says, and the file reads as the message.
 fn check<M: Message + PartialEq + Debug>(message: &M) {
+    check_as(&format!("{}.v{}", M::NAME, M::VERSION), message);
+}
+
+/// The same for a query and the answer to it.
+fn check_query<Q>(query: &Q, answer: &Q::Answer)
+where
+    Q: Request<Answer: PartialEq + Debug> + PartialEq + Debug,
+{
+    check(query);
+    check_as(&format!("{}.v{}.answer", Q::NAME, Q::VERSION), answer);
+}
+
+fn check_as<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, value: &T) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("golden")
-        .join(format!("{}.v{}.json", M::NAME, M::VERSION));
-    let written = serde_json::to_value(message).expect("a message is JSON");
+        .join(format!("{name}.json"));
+    let written = serde_json::to_value(value).expect("it is JSON");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         let pretty = serde_json::to_string_pretty(&written).expect("a value is JSON");
         std::fs::write(&path, pretty + "\n").expect("golden/ can be written");
@@ -36,15 +54,10 @@ fn check<M: Message + PartialEq + Debug>(message: &M) {
     let golden = std::fs::read_to_string(&path)
         .unwrap_or_else(|error| panic!("{}: {error}; UPDATE_GOLDEN=1 writes it", path.display()));
     let golden_value: Value = serde_json::from_str(&golden).expect("a golden file is JSON");
-    assert_eq!(
-        written,
-        golden_value,
-        "{} is written differently now",
-        M::NAME
-    );
-    let read: M = serde_json::from_str(&golden)
+    assert_eq!(written, golden_value, "{name} is written differently now");
+    let read: T = serde_json::from_str(&golden)
         .unwrap_or_else(|error| panic!("{} can't be read any more: {error}", path.display()));
-    assert_eq!(&read, message);
+    assert_eq!(&read, value);
 }
 
 fn product() -> ProductEto {
@@ -94,6 +107,12 @@ fn catalog_messages_keep_their_shape() {
         reason: StockRejection::OutOfStock,
     });
     check(&ReleaseStock { order_id: ORDER });
+    let page = SnapshotPage {
+        version: ProductEto::VERSION,
+        entities: vec![product()],
+        next: Some(PRODUCT),
+    };
+    check_query(&GetSnapshotPage::after(Some(PRODUCT)), &page);
 }
 
 #[test]
@@ -140,6 +159,12 @@ fn identity_messages_keep_their_shape() {
     check(&EntityCreatedEto { entity: user() });
     check(&EntityUpdatedEto { entity: user() });
     check(&EntityDeletedEto { entity: user() });
+    let page = SnapshotPage {
+        version: UserEto::VERSION,
+        entities: vec![user()],
+        next: None,
+    };
+    check_query(&GetSnapshotPage::after(None), &page);
 }
 
 #[test]

@@ -42,7 +42,7 @@ impl Service for Identity {
     }
 
     fn handlers(bus: EventBusBuilder, _settings: &Settings) -> EventBusBuilder {
-        bus
+        users::storage::serve_snapshots(bus)
     }
 
     fn routes() -> OpenApiRouter<App<Self>> {

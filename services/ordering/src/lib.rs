@@ -11,11 +11,8 @@ pub mod orders;
 pub mod products;
 mod settings;
 
-use event_bus::{EntityCreatedEto, EntityDeletedEto, EntityUpdatedEto, EventBusBuilder};
-use event_contracts::catalog::{
-    ProductEto, ProductPriceChangedEto, StockRejectedEto, StockReservedEto,
-};
-use event_contracts::identity::UserEto;
+use event_bus::EventBusBuilder;
+use event_contracts::catalog::{ProductPriceChangedEto, StockRejectedEto, StockReservedEto};
 use service_host::Service;
 use sqlx::migrate::Migrator;
 use utoipa_axum::router::OpenApiRouter;
@@ -63,12 +60,8 @@ impl Service for Ordering {
             .handle_batch::<StockRejectedEto, _>(RejectOrders)
             .handle_batch::<ConfirmationDue, _>(CancelOverdueOrders)
             .handle::<ProductPriceChangedEto, _>(DiscountOrders { threshold })
-            .handle::<EntityCreatedEto<ProductEto>, _>(ProductReplica)
-            .handle::<EntityUpdatedEto<ProductEto>, _>(ProductReplica)
-            .handle::<EntityDeletedEto<ProductEto>, _>(ProductReplica)
-            .handle::<EntityCreatedEto<UserEto>, _>(CustomerReplica)
-            .handle::<EntityUpdatedEto<UserEto>, _>(CustomerReplica)
-            .handle::<EntityDeletedEto<UserEto>, _>(CustomerReplica)
+            .replica(ProductReplica)
+            .replica(CustomerReplica)
     }
 
     fn routes() -> OpenApiRouter<App> {
