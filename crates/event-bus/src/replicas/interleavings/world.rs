@@ -62,6 +62,7 @@ impl ReplicaStore for Copies {
     ) -> Result<(), HandlerError> {
         let mut shelf = self.0.lock().expect("no panic before");
         let seen = shelf.seen.insert(item.id, item.version);
+        // Of what is gone, the end was seen.
         if seen.is_some_and(|seen| seen > item.version) {
             shelf.step_back = Some(format!("{item:?} of {} after {seen:?}", origin.name()));
         }
@@ -78,6 +79,7 @@ impl ReplicaStore for Copies {
     ) -> Result<(), HandlerError> {
         let mut shelf = self.0.lock().expect("no panic before");
         shelf.present.remove(&id);
+        shelf.seen.insert(id, i64::MAX);
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ mod ending;
 mod filling;
 mod instances;
 mod owners;
+mod racing;
 
 use std::sync::Arc;
 use std::sync::Mutex;
