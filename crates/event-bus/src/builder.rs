@@ -10,8 +10,10 @@ use crate::consumer_group::ConsumerGroup;
 use crate::handler::{BatchHandler, DynamicHandler, Handler};
 use crate::message::{Message, Posted};
 use crate::queries::{self, Responder, ResponderEntry};
+use crate::replicas::{ReplicaEntry, ReplicaStore, SnapshotSource, Snapshots};
 use crate::request::Request;
 use crate::settings::BusSettings;
+use crate::snapshot::GetSnapshotPage;
 use crate::start_error::StartError;
 use crate::transport::Transport;
 
@@ -32,6 +34,7 @@ pub struct EventBusBuilder {
     /// What the service says it publishes.
     #[cfg(feature = "asyncapi")]
     pub(crate) published: Vec<crate::asyncapi::Contract>,
+    pub(crate) replicas: Vec<ReplicaEntry>,
 }
 
 impl EventBusBuilder {
@@ -46,6 +49,7 @@ impl EventBusBuilder {
             responders: Vec::new(),
             #[cfg(feature = "asyncapi")]
             published: Vec::new(),
+            replicas: Vec::new(),
         }
     }
 
@@ -80,6 +84,20 @@ impl EventBusBuilder {
     pub fn answer<Q: Request, R: Responder<Q>>(mut self, responder: R) -> Self {
         self.responders.push(ResponderEntry::new::<Q, R>(responder));
         self
+    }
+
+    /// Keeps a replica of another service's entities: filled by asking their owner, kept by their
+    /// events, in a group of its own.
+    pub fn replica<S: ReplicaStore>(mut self, store: S) -> Self {
+        let (replica, group) = ReplicaEntry::new(store);
+        self.replicas.push(replica);
+        self.group(group)
+    }
+
+    /// Lets the replicas of an entity be filled: answers [`GetSnapshotPage`] from its store.
+    pub fn serve_snapshots<S: SnapshotSource>(self) -> Self {
+        let snapshots = Snapshots::<S>::new(self.pool.clone());
+        self.answer::<GetSnapshotPage<S::Eto>, _>(snapshots)
     }
 
     /// Replaces the default sizes and times.

@@ -12,6 +12,7 @@ use crate::dead_letters::DeadLetters;
 use crate::envelope::{Envelope, Lineage, PublishError};
 use crate::groups::{self, Groups};
 use crate::message::{Message, Posted};
+use crate::replicas::{ReplicaEntry, ReplicaState};
 use crate::running::Running;
 use crate::settings::BusSettings;
 use crate::signals;
@@ -28,6 +29,7 @@ pub struct EventBus {
     pub(crate) publisher: Arc<Publisher>,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) groups: Arc<Groups>,
+    pub(crate) replicas: Arc<[Arc<ReplicaState>]>,
     settings: BusSettings,
     tasks: TaskTracker,
 }
@@ -41,6 +43,8 @@ pub struct BusHealth {
     /// The handlers that fail nearly always and are paused, see
     /// [`KillSwitch`](crate::KillSwitch). Their messages are kept.
     pub paused_handlers: Vec<&'static str>,
+    /// The replicas that are not filled yet, or are being filled anew.
+    pub unfilled_replicas: Vec<&'static str>,
 }
 
 impl EventBus {
@@ -112,9 +116,11 @@ impl EventBus {
 
     /// How the bus is now.
     pub fn health(&self) -> BusHealth {
+        let unfilled = self.replicas.iter().filter(|replica| !replica.is_filled());
         BusHealth {
             broker_connected: self.transport.connected(),
             paused_handlers: self.groups.paused(),
+            unfilled_replicas: unfilled.map(|replica| replica.name).collect(),
         }
     }
 
@@ -175,15 +181,32 @@ impl EventBus {
             publisher,
             transport: builder.transport,
             groups,
+            replicas: builder.replicas.iter().map(|r| r.state.clone()).collect(),
             settings: builder.settings,
             tasks: TaskTracker::new(),
         };
+        bus.fill(builder.replicas);
         bus.tasks.spawn(async move {
             shutdown.cancelled().await;
             running.stop().await;
         });
         bus.tasks.close();
         Ok(bus)
+    }
+
+    /// Fills replicas until shut down.
+    fn fill(&self, replicas: Vec<ReplicaEntry>) {
+        for replica in replicas {
+            let group = format!("{}.{}", self.publisher.service, replica.state.name);
+            let Some(bound) = self.groups.bound_of(&group) else {
+                continue;
+            };
+            let shutdown = self.groups.shutdown.clone();
+            let filling = replica.fill(self.clone(), bound);
+            self.groups.tasks.spawn(async move {
+                shutdown.run_until_cancelled(filling).await;
+            });
+        }
     }
 }
 

@@ -11,7 +11,10 @@ use crate::message::{Event, Message};
 /// The public picture of an entity, as other services keep it in their replicas.
 ///
 /// Configuring an entity for automatic events means naming its three events here and storing it
-/// through a `Repository`, which publishes them.
+/// through a `Repository`, which publishes them. Its replicas elsewhere are filled through the
+/// query that is named here as well.
+///
+/// Ids are used once: an entity that was deleted does not come back under the id it had.
 pub trait EntityEto: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
     /// Name of the event for a new entity, such as `catalog.product.created`.
     const CREATED: &'static str;
@@ -19,6 +22,9 @@ pub trait EntityEto: Serialize + DeserializeOwned + Clone + Send + Sync + 'stati
     const UPDATED: &'static str;
     /// Name of the event for an entity that is gone.
     const DELETED: &'static str;
+    /// Name of the query for a page of all entities there are, such as
+    /// `catalog.product.snapshot`: see [`GetSnapshotPage`](crate::GetSnapshotPage).
+    const SNAPSHOT: &'static str;
     /// The version of the shape, see [`Message::VERSION`].
     const VERSION: u32 = 1;
 

@@ -6,13 +6,13 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::BusSettings;
-use crate::{dead_letters, inbox};
+use crate::{dead_letters, inbox, replicas};
 
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// After the database failed.
 const RETRY: Duration = Duration::from_secs(30);
 
-/// Looks after the inbox's partitions and old dead letters, now and every hour, until shut down.
+/// Looks after the inbox's partitions, old dead letters and the ends of replicas' entities, now and every hour, until shut down.
 pub(crate) async fn run(pool: PgPool, settings: BusSettings, shutdown: CancellationToken) {
     while !shutdown.is_cancelled() {
         let pause = match keep(&pool, &settings).await {
@@ -31,9 +31,15 @@ pub(crate) async fn run(pool: PgPool, settings: BusSettings, shutdown: Cancellat
 /// Does each part, also when another one failed.
 async fn keep(pool: &PgPool, settings: &BusSettings) -> Result<(), sqlx::Error> {
     let inbox = inbox::keep(pool, settings.inbox_retention).await;
-    let letters = match settings.dead_letter_retention {
-        Some(retention) => dead_letters::expire(pool, retention).await,
-        None => Ok(()),
+    let (letters, tombstones) = match settings.dead_letter_retention {
+        Some(retention) => {
+            // A letter that is as old as the end of its entity, or a little younger, could be
+            // replayed until then.
+            let longest = retention.saturating_add(settings.inbox_retention);
+            let letters = dead_letters::expire(pool, retention).await;
+            (letters, replicas::purge_tombstones(pool, longest).await)
+        }
+        None => (Ok(()), Ok(())),
     };
-    inbox.and(letters)
+    inbox.and(letters).and(tombstones)
 }

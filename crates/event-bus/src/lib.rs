@@ -8,6 +8,7 @@ mod message;
 mod request;
 #[cfg(feature = "schemars")]
 mod schema;
+mod snapshot;
 
 #[cfg(feature = "asyncapi")]
 mod asyncapi;
@@ -55,6 +56,8 @@ mod registry;
 #[cfg(feature = "postgres")]
 mod relay;
 #[cfg(feature = "postgres")]
+mod replicas;
+#[cfg(feature = "postgres")]
 mod repository;
 #[cfg(feature = "postgres")]
 mod retries;
@@ -90,6 +93,7 @@ pub use entity::{EntityCreatedEto, EntityDeletedEto, EntityEto, EntityUpdatedEto
 pub use envelope::{Envelope, Lineage, MAX_BODY_BYTES, MAX_KEY_BYTES, PublishError, TraceContext};
 pub use message::{Command, Event, Kind, Message, MessageKind, Posted, Query};
 pub use request::Request;
+pub use snapshot::{GetSnapshotPage, SnapshotPage};
 
 #[cfg(feature = "postgres")]
 pub use {
@@ -105,6 +109,7 @@ pub use {
     migrate::{migrate, migrator},
     queries::{RequestError, RespondError, Responder},
     received::Received,
+    replicas::{Origin, ReplicaStore, SnapshotSource},
     repository::{EntityStore, Repository, RepositoryError},
     retry_policy::RetryPolicy,
     settings::BusSettings,

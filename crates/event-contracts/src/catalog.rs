@@ -30,6 +30,7 @@ impl EntityEto for ProductEto {
     const CREATED: &'static str = "catalog.product.created";
     const UPDATED: &'static str = "catalog.product.updated";
     const DELETED: &'static str = "catalog.product.deleted";
+    const SNAPSHOT: &'static str = "catalog.product.snapshot";
 
     event_bus::json_schema!();
 

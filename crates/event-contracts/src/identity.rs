@@ -52,6 +52,7 @@ impl EntityEto for UserEto {
     const CREATED: &'static str = "identity.user.created";
     const UPDATED: &'static str = "identity.user.updated";
     const DELETED: &'static str = "identity.user.deleted";
+    const SNAPSHOT: &'static str = "identity.user.snapshot";
 
     event_bus::json_schema!();
 

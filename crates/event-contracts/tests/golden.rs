@@ -5,10 +5,11 @@
 )]
 
 use std::fmt::Debug;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use event_bus::{
-    EntityCreatedEto, EntityDeletedEto, EntityUpdatedEto, Envelope, Lineage, Message, TraceContext,
+    EntityCreatedEto, EntityDeletedEto, EntityEto as _, EntityUpdatedEto, Envelope,
+    GetSnapshotPage, Lineage, Message, Request, SnapshotPage, TraceContext,
 };
 use event_contracts::catalog::{
     ProductEto, ProductPriceChangedEto, ReleaseStock, StockRejectedEto, StockRejection,
@@ -19,6 +20,8 @@ use event_contracts::ordering::{
     OrderCancelledEto, OrderConfirmedEto, OrderDiscountedEto, OrderPlacedEto, OrderRejectedEto,
 };
 use schemars::generate::SchemaSettings;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use uuid::{Uuid, uuid};
 
@@ -31,10 +34,7 @@ const CUSTOMER: Uuid = uuid!("01930f6e-8c00-7000-8000-000000000002");
 fn check<M: Message + PartialEq + Debug>(message: &M) {
     let path = golden_file::<M>(M::VERSION);
     let written = serde_json::to_value(message).expect("a message is JSON");
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        let pretty = serde_json::to_string_pretty(&written).expect("a value is JSON");
-        std::fs::write(&path, pretty + "\n").expect("golden/ can be written");
-    }
+    update(&path, &written);
     let schema = schema_of::<M>();
     if let Err(error) = jsonschema::validate(&schema, &written) {
         panic!("{} is not what its schema says: {error}", M::NAME);
@@ -52,6 +52,36 @@ fn check<M: Message + PartialEq + Debug>(message: &M) {
             .decode()
             .unwrap_or_else(|error| panic!("{} can't be read: {error:?}", path.display()));
         assert_eq!(&read, message);
+    }
+}
+
+/// A query and the answer to it are written exactly as their golden files say, and read so.
+fn check_query<Q>(query: &Q, answer: &Q::Answer)
+where
+    Q: Request<Answer: PartialEq + Debug> + PartialEq + Debug,
+{
+    check_shape(&golden_file::<Q>(Q::VERSION), query);
+    let path = golden_file::<Q>(Q::VERSION).with_extension("answer.json");
+    check_shape(&path, answer);
+}
+
+fn check_shape<T: Serialize + DeserializeOwned + PartialEq + Debug>(path: &Path, value: &T) {
+    let written = serde_json::to_value(value).expect("it is JSON");
+    update(path, &written);
+    let golden = std::fs::read_to_string(path)
+        .unwrap_or_else(|error| panic!("{}: {error}; UPDATE_GOLDEN=1 writes it", path.display()));
+    let golden_value: Value = serde_json::from_str(&golden).expect("a golden file is JSON");
+    assert_eq!(written, golden_value, "{} has changed", path.display());
+    let read: T = serde_json::from_str(&golden)
+        .unwrap_or_else(|error| panic!("{} can't be read any more: {error}", path.display()));
+    assert_eq!(&read, value);
+}
+
+/// Writes a golden file anew, if that was asked for.
+fn update(path: &Path, written: &Value) {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        let pretty = serde_json::to_string_pretty(written).expect("a value is JSON");
+        std::fs::write(path, pretty + "\n").expect("golden/ can be written");
     }
 }
 
@@ -131,6 +161,12 @@ fn catalog_messages_keep_their_shape() {
         reason: StockRejection::OutOfStock,
     });
     check(&ReleaseStock { order_id: ORDER });
+    let page = SnapshotPage {
+        version: ProductEto::VERSION,
+        entities: vec![product()],
+        next: Some(PRODUCT),
+    };
+    check_query(&GetSnapshotPage::after(Some(PRODUCT)), &page);
 }
 
 #[test]
@@ -177,6 +213,12 @@ fn identity_messages_keep_their_shape() {
     check(&EntityCreatedEto { entity: user() });
     check(&EntityUpdatedEto { entity: user() });
     check(&EntityDeletedEto { entity: user() });
+    let page = SnapshotPage {
+        version: UserEto::VERSION,
+        entities: vec![user()],
+        next: None,
+    };
+    check_query(&GetSnapshotPage::after(None), &page);
 }
 
 #[test]

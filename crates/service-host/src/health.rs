@@ -84,6 +84,8 @@ struct Checks {
     service: Progress,
     /// Handlers that fail nearly always, and are paused until they work again.
     paused_handlers: Vec<&'static str>,
+    /// Copies of other services' entities that their owners have not been asked for yet.
+    unfilled_replicas: Vec<&'static str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -117,6 +119,7 @@ async fn ready(State(health): State<Health>) -> Response {
         broker: bus.broker_connected.into(),
         service: health.readiness.get(),
         paused_handlers: bus.paused_handlers,
+        unfilled_replicas: bus.unfilled_replicas,
     };
     let status = match &checks {
         Checks { service, .. } if *service != Progress::Prepared => Status::Starting,
@@ -129,8 +132,10 @@ async fn ready(State(health): State<Health>) -> Response {
             ..
         } => Status::Degraded,
         Checks {
-            paused_handlers, ..
-        } if !paused_handlers.is_empty() => Status::Degraded,
+            paused_handlers,
+            unfilled_replicas,
+            ..
+        } if !paused_handlers.is_empty() || !unfilled_replicas.is_empty() => Status::Degraded,
         Checks { .. } => Status::Ready,
     };
     let code = match status {

@@ -54,7 +54,8 @@ impl Service for Catalog {
     }
 
     fn handlers(bus: EventBusBuilder, _settings: &Settings) -> EventBusBuilder {
-        bus.handle_batch::<OrderPlacedEto, _>(ReserveStock)
+        products::storage::serve_snapshots(bus)
+            .handle_batch::<OrderPlacedEto, _>(ReserveStock)
             .handle_batch::<ReleaseStock, _>(GiveBackStock)
             .publishes::<EntityCreatedEto<ProductEto>>()
             .publishes::<EntityUpdatedEto<ProductEto>>()

@@ -43,7 +43,8 @@ impl Service for Identity {
     }
 
     fn handlers(bus: EventBusBuilder, _settings: &Settings) -> EventBusBuilder {
-        bus.publishes::<EntityCreatedEto<UserEto>>()
+        users::storage::serve_snapshots(bus)
+            .publishes::<EntityCreatedEto<UserEto>>()
             .publishes::<EntityUpdatedEto<UserEto>>()
             .publishes::<EntityDeletedEto<UserEto>>()
     }

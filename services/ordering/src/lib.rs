@@ -11,11 +11,10 @@ pub mod orders;
 pub mod products;
 mod settings;
 
-use event_bus::{EntityCreatedEto, EntityDeletedEto, EntityUpdatedEto, EventBusBuilder};
+use event_bus::EventBusBuilder;
 use event_contracts::catalog::{
-    ProductEto, ProductPriceChangedEto, ReleaseStock, StockRejectedEto, StockReservedEto,
+    ProductPriceChangedEto, ReleaseStock, StockRejectedEto, StockReservedEto,
 };
-use event_contracts::identity::UserEto;
 use event_contracts::ordering::{
     OrderCancelledEto, OrderConfirmedEto, OrderDiscountedEto, OrderPlacedEto, OrderRejectedEto,
 };
@@ -66,12 +65,8 @@ impl Service for Ordering {
             .handle_batch::<StockRejectedEto, _>(RejectOrders)
             .handle_batch::<ConfirmationDue, _>(CancelOverdueOrders)
             .handle::<ProductPriceChangedEto, _>(DiscountOrders { threshold })
-            .handle::<EntityCreatedEto<ProductEto>, _>(ProductReplica)
-            .handle::<EntityUpdatedEto<ProductEto>, _>(ProductReplica)
-            .handle::<EntityDeletedEto<ProductEto>, _>(ProductReplica)
-            .handle::<EntityCreatedEto<UserEto>, _>(CustomerReplica)
-            .handle::<EntityUpdatedEto<UserEto>, _>(CustomerReplica)
-            .handle::<EntityDeletedEto<UserEto>, _>(CustomerReplica)
+            .replica(ProductReplica)
+            .replica(CustomerReplica)
             .publishes::<OrderPlacedEto>()
             .publishes::<OrderConfirmedEto>()
             .publishes::<OrderRejectedEto>()

@@ -186,6 +186,11 @@ impl Groups {
         }
     }
 
+    /// The token that is cancelled when a group is bound.
+    pub(crate) fn bound_of(&self, group: &str) -> Option<CancellationToken> {
+        self.lock().get(group).map(|group| group.bound.clone())
+    }
+
     /// The names of the handlers that a message has, in whichever groups they are.
     pub(crate) fn handler_names_of(&self, message: &str) -> Vec<String> {
         let active = self.lock();

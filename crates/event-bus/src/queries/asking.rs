@@ -29,9 +29,19 @@ impl EventBus {
         query: &Q,
         timeout: Duration,
     ) -> Result<Q::Answer, RequestError<Q::Refusal>> {
+        let (answer, _) = self.ask(query, timeout).await?;
+        Ok(answer)
+    }
+
+    /// The answer, and the query's envelope.
+    pub(crate) async fn ask<Q: Request>(
+        &self,
+        query: &Q,
+        timeout: Duration,
+    ) -> Result<(Q::Answer, Envelope), RequestError<Q::Refusal>> {
         let span = signals::request_span(Q::NAME);
         let mut measured = signals::Measured::request(Q::NAME);
-        let answer = self.ask(query, timeout).instrument(span.clone()).await;
+        let answer = self.exchange(query, timeout).instrument(span.clone()).await;
         let outcome = match &answer {
             Ok(_) => ReplyOutcome::Answered.as_str(),
             Err(error) => error.outcome(),
@@ -41,17 +51,17 @@ impl EventBus {
         answer
     }
 
-    async fn ask<Q: Request>(
+    async fn exchange<Q: Request>(
         &self,
         query: &Q,
         timeout: Duration,
-    ) -> Result<Q::Answer, RequestError<Q::Refusal>> {
+    ) -> Result<(Q::Answer, Envelope), RequestError<Q::Refusal>> {
         let envelope = Envelope::encode(&self.publisher.service, Lineage::begin(), query)?;
         tracing::Span::current().record("messaging.message.id", envelope.id.to_string());
-        let reply = self.transport.request(envelope, timeout).await;
+        let reply = self.transport.request(envelope.clone(), timeout).await;
         let name = Q::NAME;
         match reply {
-            Ok(reply) => read::<Q>(&reply),
+            Ok(reply) => Ok((read::<Q>(&reply)?, envelope)),
             Err(NoReply::NobodyAnswers) => Err(RequestError::NobodyAnswers { name }),
             Err(NoReply::TimedOut) => Err(RequestError::TimedOut { name, timeout }),
             Err(NoReply::Disconnected) => Err(RequestError::Disconnected { name }),

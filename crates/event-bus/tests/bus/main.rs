@@ -18,6 +18,7 @@ mod querying;
 mod raw_amqp;
 mod relaying;
 mod replaying;
+mod replicas;
 mod scheduling;
 mod support;
 mod test_bus;

@@ -43,6 +43,7 @@ struct Parcel {
 }
 
 impl EntityEto for Parcel {
+    const SNAPSHOT: &'static str = "shop.parcel.snapshot";
     const CREATED: &'static str = "shop.parcel.created";
     const UPDATED: &'static str = "shop.parcel.updated";
     const DELETED: &'static str = "shop.parcel.deleted";

@@ -70,6 +70,7 @@ impl EntityEto for Article {
     const CREATED: &'static str = "shop.article.created";
     const UPDATED: &'static str = "shop.article.updated";
     const DELETED: &'static str = "shop.article.deleted";
+    const SNAPSHOT: &'static str = "shop.article.snapshot";
 
     event_bus::json_schema!();
 

@@ -1,6 +1,6 @@
 //! The SQL of products.
 
-use event_bus::{EntityStore, Repository};
+use event_bus::{EntityStore, EventBusBuilder, Repository, SnapshotSource};
 use event_contracts::catalog::ProductEto;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
@@ -11,6 +11,11 @@ use crate::stock::StockCount;
 /// The one way to create, change and delete products: everybody is told in the same commit.
 pub(super) fn products() -> Repository<impl EntityStore<Entity = Product, Eto = ProductEto>> {
     Repository::<ProductStore>::new()
+}
+
+/// Shows all products to those who keep replicas of them.
+pub(crate) fn serve_snapshots(bus: EventBusBuilder) -> EventBusBuilder {
+    bus.serve_snapshots::<ProductStore>()
 }
 
 struct ProductStore;
@@ -71,6 +76,23 @@ impl EntityStore for ProductStore {
             .execute(connection)
             .await?;
         expect_one(done.rows_affected())
+    }
+}
+
+impl SnapshotSource for ProductStore {
+    async fn page(
+        connection: &mut PgConnection,
+        after: Option<uuid::Uuid>,
+        limit: i64,
+    ) -> Result<Vec<Product>, sqlx::Error> {
+        let rows = select_products!(
+            ["where $1::uuid is null or id > $1 order by id limit $2"],
+            after,
+            limit
+        )
+        .fetch_all(connection)
+        .await?;
+        Ok(rows.into_iter().map(Product::from).collect())
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use event_bus::{EntityStore, Repository, RepositoryError, UnitOfWork};
+use event_bus::{
+    EntityStore, EventBusBuilder, Repository, RepositoryError, SnapshotSource, UnitOfWork,
+};
 use event_contracts::identity::UserEto;
 use sqlx::{PgConnection, PgPool, query, query_as};
 use uuid::Uuid;
@@ -29,6 +31,11 @@ pub(crate) async fn update(work: &mut UnitOfWork, user: &User) -> Result<(), Rep
 /// Deletes the user, with password and sessions, and tells everybody.
 pub(crate) async fn delete(work: &mut UnitOfWork, user: &User) -> Result<(), RepositoryError> {
     USERS.delete(work, user).await
+}
+
+/// Shows all users to those who keep replicas of them.
+pub(crate) fn serve_snapshots(bus: EventBusBuilder) -> EventBusBuilder {
+    bus.serve_snapshots::<UserStore>()
 }
 
 /// Private, so that no user is written without an event.
@@ -90,6 +97,27 @@ impl EntityStore for UserStore {
             .execute(connection)
             .await?;
         one(done.rows_affected())
+    }
+}
+
+impl SnapshotSource for UserStore {
+    async fn page(
+        connection: &mut PgConnection,
+        after: Option<Uuid>,
+        limit: i64,
+    ) -> Result<Vec<User>, sqlx::Error> {
+        let rows = query_as!(
+            Row,
+            r#"select id, user_name as "user_name: UserName", name as "name: PersonName",
+                      surname as "surname: PersonName", email as "email: Email",
+                      phone_number as "phone_number: PhoneNumber", is_active, roles, version
+               from users where $1::uuid is null or id > $1 order by id limit $2"#,
+            after,
+            limit,
+        )
+        .fetch_all(connection)
+        .await?;
+        Ok(rows.into_iter().map(User::from).collect())
     }
 }
 

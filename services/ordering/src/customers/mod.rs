@@ -1,6 +1,6 @@
 //! What ordering knows of its customers: what they are called now.
 
-mod handlers;
+mod replica;
 mod storage;
 
-pub(crate) use handlers::CustomerReplica;
+pub(crate) use replica::CustomerReplica;

@@ -28,3 +28,16 @@ pub(crate) async fn keep(
     .await?;
     Ok(kept.rows_affected() > 0)
 }
+
+/// Whether anything was heard of the customer.
+pub(crate) async fn knows(
+    connection: &mut PgConnection,
+    id: CustomerId,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select exists (select from customers where id = $1) as "exists!""#,
+        id as CustomerId
+    )
+    .fetch_one(connection)
+    .await
+}

@@ -72,6 +72,15 @@ impl<M> From<&Received<M>> for Cause {
     }
 }
 
+impl From<event_bus::Origin<'_>> for Cause {
+    fn from(origin: event_bus::Origin<'_>) -> Self {
+        Self {
+            origin: Origin::Message(origin.id(), origin.name().to_owned()),
+            trace_id: origin.trace_id().map(str::to_owned),
+        }
+    }
+}
+
 /// One entry of an order's history, to be written.
 #[derive(Debug)]
 pub(crate) struct Record<'a> {

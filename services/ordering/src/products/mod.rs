@@ -1,8 +1,9 @@
-//! What ordering knows of catalog's products: a replica, kept by events, and for a product it has
-//! never heard of one question to catalog.
+//! What ordering knows of catalog's products: a replica, filled by asking catalog for all of them
+//! and kept by events. For a product that is so new that it has not come yet, there is one question
+//! to catalog.
 
-mod handlers;
 mod look_up;
+mod replica;
 pub(crate) mod storage;
 
 use event_contracts::catalog::ProductEto;
@@ -10,8 +11,8 @@ use event_contracts::catalog::ProductEto;
 use crate::ids::ProductId;
 use crate::money::{Money, NotMoney};
 
-pub(crate) use handlers::ProductReplica;
 pub use look_up::{Catalog, LookUpError};
+pub(crate) use replica::ProductReplica;
 
 /// A product, as far as ordering needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,18 +30,18 @@ pub struct Product {
 }
 
 impl Product {
-    /// The product as an event describes it.
+    /// The product as catalog describes it.
     ///
     /// # Errors
     ///
     /// If its price is none.
-    fn from_eto(eto: &ProductEto, deleted: bool) -> Result<Self, NotMoney> {
+    fn from_eto(eto: &ProductEto) -> Result<Self, NotMoney> {
         Ok(Self {
             id: ProductId(eto.id),
             name: eto.name.clone(),
             price: Money::price(eto.price)?,
             version: eto.version,
-            deleted,
+            deleted: false,
         })
     }
 }

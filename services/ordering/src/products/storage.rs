@@ -10,7 +10,8 @@ use crate::ids::ProductId;
 
 /// Keeps what came, unless something newer, or the deletion of the same version, is there.
 ///
-/// A deletion carries the version the product last had, so against an equal version it wins.
+/// The bus compares the versions of what comes over it. This is for what was asked for over HTTP,
+/// which the bus knows nothing of.
 pub(crate) async fn keep(
     connection: &mut PgConnection,
     product: &Product,
@@ -22,12 +23,34 @@ pub(crate) async fn keep(
          set name = excluded.name, price = excluded.price,
              version = excluded.version, deleted = excluded.deleted
          where products.version < excluded.version
-            or products.version = excluded.version and excluded.deleted and not products.deleted",
+            or products.version = excluded.version and not products.deleted",
         product.id as ProductId,
         product.name,
         product.price as _,
         product.version,
         product.deleted,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Notes that the product is gone, unless something newer is there. Of one that was never known, a
+/// row says that much, so that an answer that was on its way can't bring it back.
+///
+/// A deletion may carry the version the product last had, so against an equal version it wins.
+pub(crate) async fn remove(
+    connection: &mut PgConnection,
+    id: ProductId,
+    version: i64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "insert into products (id, name, price, version, deleted) values ($1, '', 0, $2, true)
+         on conflict (id) do update
+         set version = excluded.version, deleted = true
+         where products.version <= excluded.version",
+        id as ProductId,
+        version,
     )
     .execute(connection)
     .await?;

@@ -7,7 +7,7 @@ use test_servers::eventually;
 
 use crate::support::{Person, SOON, Shop, order_for, path_of, whats};
 
-fn user(person: Person, surname: &str, version: i64) -> UserEto {
+pub(crate) fn user(person: Person, surname: &str, version: i64) -> UserEto {
     UserEto {
         id: person.id,
         user_name: person.name.to_lowercase(),
@@ -85,7 +85,7 @@ async fn an_older_name_never_replaces_a_newer_one() {
     shop.catalog.publish([EntityUpdatedEto { entity }]).await;
     let entity = user(alice, "First", 1);
     shop.catalog.publish([EntityCreatedEto { entity }]).await;
-    shop.has_handled("CustomerReplica", 3).await;
+    shop.has_handled("customers", 3).await;
     let order = shop.read(&path_of(&order), Some(alice)).await;
     assert_eq!(order["customerName"], "Alice Third");
 }
@@ -105,7 +105,7 @@ async fn the_name_of_a_deleted_customer_does_not_come_back() {
     shop.is_named(&order, "deleted customer", alice).await;
 
     shop.catalog.publish([EntityUpdatedEto { entity }]).await;
-    shop.has_handled("CustomerReplica", 2).await;
+    shop.has_handled("customers", 2).await;
     let order = shop.read(&path_of(&order), Some(alice)).await;
     assert_eq!(order["customerName"], "deleted customer");
 }

@@ -13,5 +13,6 @@ mod prices;
 mod products;
 mod reading;
 mod refusals;
+mod replicas;
 mod stock;
 mod support;

@@ -32,7 +32,7 @@ async fn an_older_picture_never_replaces_a_newer_one() {
     }
     let entity = product(lamp, "Lamp 1", "19.90", 1);
     shop.catalog.publish([EntityCreatedEto { entity }]).await;
-    shop.has_handled("ProductReplica", 5).await;
+    shop.has_handled("products", 5).await;
 
     let order = shop.order(&order_for(lamp, 1), None).await;
     assert_eq!(order["productName"], "Lamp 4");
@@ -52,7 +52,7 @@ async fn a_deleted_product_stays_deleted_whatever_comes_late() {
     shop.catalog.publish([EntityUpdatedEto { entity }]).await;
     let entity = product(lamp, "Lamp", "19.90", 1);
     shop.catalog.publish([EntityCreatedEto { entity }]).await;
-    shop.has_handled("ProductReplica", 3).await;
+    shop.has_handled("products", 3).await;
 
     let response = shop.try_order(&order_for(lamp, 1), None).await;
     problem(
@@ -72,7 +72,7 @@ async fn what_was_asked_for_is_not_replaced_by_an_older_event() {
     shop.order(&order_for(chair, 1), None).await;
     let entity = product(chair, "Chair 6", "70.00", 6);
     shop.catalog.publish([EntityUpdatedEto { entity }]).await;
-    shop.has_handled("ProductReplica", 1).await;
+    shop.has_handled("products", 1).await;
     let order = shop.order(&order_for(chair, 1), None).await;
     assert_eq!(order["productName"], "Chair 7");
 

@@ -78,6 +78,11 @@ impl Shop {
         format!("http://{}{path}", self.running.http_addr)
     }
 
+    /// The broker's URL, for another participant.
+    pub(crate) fn broker_url(&self) -> String {
+        self.broker.url()
+    }
+
     /// Stops ordering and gives back what has to outlive it.
     pub(crate) async fn close(self) -> (PgPool, TestDatabase) {
         self.running.shutdown().await;
@@ -86,23 +91,30 @@ impl Shop {
 
     /// An event that nobody is bound for is gone, so no test begins before ordering is.
     async fn wait_until_bound(&self) {
-        let all = [
+        let own = [
             StockReservedEto::NAME,
             StockRejectedEto::NAME,
             ProductPriceChangedEto::NAME,
+        ];
+        let products = [
             ProductEto::CREATED,
             ProductEto::UPDATED,
             ProductEto::DELETED,
-            UserEto::CREATED,
-            UserEto::UPDATED,
-            UserEto::DELETED,
         ];
-        eventually("ordering is bound to all it hears", SOON, async || {
-            let bindings = self.broker.bindings("ordering").await;
-            let is_bound = |name: &&str| bindings.iter().any(|bound| bound.routing_key == **name);
-            all.iter().all(is_bound).then_some(())
-        })
-        .await;
+        let customers = [UserEto::CREATED, UserEto::UPDATED, UserEto::DELETED];
+        for (queue, all) in [
+            ("ordering", own),
+            ("ordering.products", products),
+            ("ordering.customers", customers),
+        ] {
+            eventually(queue, SOON, async || {
+                let bindings = self.broker.bindings(queue).await;
+                let is_bound =
+                    |name: &&str| bindings.iter().any(|bound| bound.routing_key == **name);
+                all.iter().all(is_bound).then_some(())
+            })
+            .await;
+        }
     }
 
     async fn wait_until_ready(&self) {
