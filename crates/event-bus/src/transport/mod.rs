@@ -22,6 +22,8 @@ pub use crate::partition::{BUCKETS, Partition, bucket_of};
 
 pub use in_memory::InMemory;
 pub use queries::{Desk, NoReply, Question, Questions, Reply, ReplyOutcome, ReplyPath};
+#[cfg(all(fuzzing, feature = "rabbitmq"))]
+pub use rabbitmq::fuzzing;
 #[cfg(feature = "rabbitmq")]
 pub use rabbitmq::{InvalidAddress, RabbitMq};
 #[cfg(feature = "asyncapi")]

@@ -6,6 +6,8 @@
 mod confirms;
 mod connection;
 mod consumer;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod publisher;
 mod queries;
 mod screen;

@@ -339,3 +339,6 @@ fn shown(text: &str) -> String {
 fn text(value: &str) -> AMQPValue {
     AMQPValue::LongString(value.into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -106,5 +106,21 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Screened<S> {
     }
 }
 
+/// What passes when the bytes are read in pieces of these sizes, the last one as often as needed.
+#[cfg(any(test, fuzzing))]
+pub(super) fn screened(bytes: &[u8], pieces: &[usize]) -> Vec<u8> {
+    let (mut screen, mut clean, mut rest) = (Screen::default(), Vec::new(), bytes);
+    let last = pieces.last().copied().unwrap_or(usize::MAX);
+    for piece in pieces.iter().copied().chain(std::iter::repeat(last)) {
+        if rest.is_empty() {
+            break;
+        }
+        let (piece, more) = rest.split_at(piece.clamp(1, rest.len()));
+        screen.pass(piece, &mut clean);
+        rest = more;
+    }
+    clean
+}
+
 #[cfg(test)]
 mod tests;

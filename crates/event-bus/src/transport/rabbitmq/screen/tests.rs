@@ -1,8 +1,6 @@
 use proptest::prelude::*;
 
-use super::REFUSED;
-use super::frames::Screen;
-use super::properties;
+use super::{REFUSED, properties, screened};
 use crate::envelope::MAX_BODY_BYTES;
 
 const METHOD: u8 = 1;
@@ -44,21 +42,6 @@ fn content_type(text: &[u8]) -> Vec<u8> {
 fn refused(channel: u16, body_size: usize, objection: &str) -> Vec<u8> {
     let properties = properties::with_header(REFUSED, objection);
     header(channel, body_size, &properties)
-}
-
-/// What passes when the bytes are read in pieces of these sizes, the last one as often as needed.
-fn screened(bytes: &[u8], pieces: &[usize]) -> Vec<u8> {
-    let (mut screen, mut clean, mut rest) = (Screen::default(), Vec::new(), bytes);
-    let last = pieces.last().copied().unwrap_or(usize::MAX);
-    for piece in pieces.iter().copied().chain(std::iter::repeat(last)) {
-        if rest.is_empty() {
-            break;
-        }
-        let (piece, more) = rest.split_at(piece.clamp(1, rest.len()));
-        screen.pass(piece, &mut clean);
-        rest = more;
-    }
-    clean
 }
 
 #[test]
