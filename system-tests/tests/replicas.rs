@@ -1,8 +1,4 @@
 //! What ordering knows of products without having heard of them.
-#![expect(
-    clippy::expect_used,
-    reason = "what fails in a test has to fail the test"
-)]
 
 use std::time::Duration;
 
