@@ -20,7 +20,7 @@ mod bus;
 #[cfg(feature = "postgres")]
 mod consumer_group;
 #[cfg(feature = "postgres")]
-mod dead_letters;
+pub mod dead_letters;
 #[cfg(feature = "postgres")]
 mod dispatcher;
 #[cfg(feature = "postgres")]
@@ -100,10 +100,6 @@ pub use {
     builder::EventBusBuilder,
     bus::{BusHealth, EventBus, PublishNowError},
     consumer_group::ConsumerGroup,
-    dead_letters::{
-        BulkMode, DeadLetterDetails, DeadLetterFilter, DeadLetterReason, DeadLetterSummary,
-        DeadLetters, NotReplayable, ReplayOutcome, ReplayReport,
-    },
     handler::{BatchHandler, DynamicHandler, Handler, HandlerError},
     kill_switch::KillSwitch,
     migrate::{migrate, migrator},

@@ -12,7 +12,8 @@ use crate::bus::EventBus;
 /// also several at the same time.
 ///
 /// ```
-/// use event_bus::{BulkMode, DeadLetterFilter, DeadLetterReason, EventBus};
+/// use event_bus::EventBus;
+/// use event_bus::dead_letters::{BulkMode, DeadLetterFilter, DeadLetterReason};
 ///
 /// /// Tries what was given up on again, now that the reason for it is gone.
 /// async fn replay(bus: &EventBus) -> Result<(), sqlx::Error> {

@@ -62,7 +62,7 @@ impl DeadLetters {
     ///
     /// A letter that never reached a handler goes to each handler that this bus has for the
     /// message and that has not had it. What ended the process before
-    /// ([`DeliveryLimit`](crate::DeadLetterReason::DeliveryLimit)) will do so again, unless the
+    /// ([`DeliveryLimit`](crate::dead_letters::DeadLetterReason::DeliveryLimit)) will do so again, unless the
     /// handler is mended first.
     ///
     /// # Errors

@@ -146,6 +146,7 @@ pub(super) async fn note_events(
 /// The version that is there already is news if nothing was heard of the entity in this filling:
 /// a replica that is filled anew gets back what it has lost. Nor can that be from before a
 /// deletion: one that was heard of before this filling began was made before the page was read.
+/// What an earlier filling took for gone is news in any version.
 pub(super) async fn note_page(
     connection: &mut PgConnection,
     replica: &str,
@@ -162,6 +163,7 @@ pub(super) async fn note_page(
          set version = excluded.version, deleted_at = null, fill = excluded.fill
          where known.version < excluded.version
             or known.version = excluded.version and known.fill < excluded.fill
+            or known.version = 9223372036854775807 and known.fill < excluded.fill
          returning entity_id",
         replica,
         ids,
@@ -211,8 +213,11 @@ pub(super) async fn advance(
     Ok(advanced.rows_affected() == 1)
 }
 
-/// Ends some of the entities that this filling did not meet, with the versions they had. When
-/// there are none left, it is complete.
+/// Ends some of the entities that this filling did not meet, and returns the versions they had.
+/// When there are none left, it is complete.
+///
+/// What the owner last said of them is not known, so their end has the highest version there is:
+/// an event that comes late is older than it. Only a page of a later filling brings them back.
 pub(super) async fn end_some(
     connection: &mut PgConnection,
     replica: &str,
@@ -220,12 +225,16 @@ pub(super) async fn end_some(
     limit: i64,
 ) -> Result<Vec<(Uuid, i64)>, sqlx::Error> {
     let ended = sqlx::query!(
-        "update replica_versions set deleted_at = now(), fill = $2
-         where replica = $1 and entity_id in (
-             select entity_id from replica_versions
+        "with ended as (
+             select entity_id, version from replica_versions
              where replica = $1 and fill < $2 and deleted_at is null
-             order by entity_id limit $3 for update)
-         returning entity_id, version",
+             order by entity_id limit $3 for update
+         )
+         update replica_versions as known
+         set deleted_at = now(), fill = $2, version = 9223372036854775807
+         from ended
+         where known.replica = $1 and known.entity_id = ended.entity_id
+         returning ended.entity_id, ended.version",
         replica,
         fill,
         limit,

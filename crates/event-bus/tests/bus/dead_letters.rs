@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use event_bus::dead_letters::{
+    BulkMode, DeadLetterFilter, DeadLetterReason, DeadLetterSummary, NotReplayable, ReplayOutcome,
+};
 use event_bus::{
-    BulkMode, DeadLetterFilter, DeadLetterReason, DeadLetterSummary, Envelope, Handler,
-    HandlerError, Lineage, Message as _, NotReplayable, Received, ReplayOutcome, TraceContext,
-    UnitOfWork,
+    Envelope, Handler, HandlerError, Lineage, Message as _, Received, TraceContext, UnitOfWork,
 };
 use sqlx::PgPool;
 use uuid::Uuid;

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use event_bus::dead_letters::{NotReplayable, ReplayOutcome};
 use event_bus::{
-    BusSettings, Envelope, Handler, HandlerError, Lineage, NotReplayable, Received, ReplayOutcome,
-    TraceContext, UnitOfWork,
+    BusSettings, Envelope, Handler, HandlerError, Lineage, Received, TraceContext, UnitOfWork,
 };
 use lapin::BasicProperties;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, SharedString, Unit};

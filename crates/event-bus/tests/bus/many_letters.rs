@@ -3,10 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use event_bus::{
-    BulkMode, DeadLetterFilter, DeadLetterReason, DeadLetterSummary, EventBus, Handler,
-    HandlerError, InMemory, Message as _, Received, UnitOfWork,
-};
+use event_bus::dead_letters::{BulkMode, DeadLetterFilter, DeadLetterReason, DeadLetterSummary};
+use event_bus::{EventBus, Handler, HandlerError, InMemory, Message as _, Received, UnitOfWork};
 use jiff::Timestamp;
 use sqlx::PgPool;
 use uuid::Uuid;

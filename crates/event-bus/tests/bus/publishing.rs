@@ -59,7 +59,8 @@ async fn messages_wait_for_a_receiver_that_must_hear_them(ground: &Ground) {
 
 async fn a_scheduled_message_comes_at_its_time_and_not_before(ground: &Ground) {
     let stock = ground.participant("stock").await;
-    let _stock = Running::start(stock.handle::<Placed, _>(Effect::named("due"))).await;
+    let stock = Running::start(stock.handle::<Placed, _>(Effect::named("due"))).await;
+    stock.bus.bound().await;
     let shop = Running::start(ground.participant("shop").await).await;
     let at = Timestamp::now() + Duration::from_millis(1200);
     let mut work = shop.bus.begin().await.expect("a unit of work");

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use event_bus::{BulkMode, DeadLetters, ReplayOutcome};
+use event_bus::dead_letters::{BulkMode, DeadLetters, ReplayOutcome};
 use proptest::prelude::*;
 use tokio::task::JoinSet;
 use uuid::Uuid;

@@ -79,7 +79,10 @@ async fn a_structured_event_that_is_none_is_kept_and_blocks_nobody() {
             with("specversion", json!("0.3")),
             "it is an event of CloudEvents `0.3`",
         ),
-        (with("id", json!("no uuid")), "its id `no uuid` is no UUID"),
+        (
+            with("id", json!(Uuid::nil())),
+            "its id `00000000-0000-0000-0000-000000000000` stands for no id",
+        ),
         (
             with("id", json!(null)),
             "it has neither `cloudEvents_id` nor",

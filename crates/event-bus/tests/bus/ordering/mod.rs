@@ -1,15 +1,16 @@
 //! Ordered groups: one key after another in its order, all keys side by side.
 
+mod histories;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use event_bus::dead_letters::DeadLetterFilter;
 use event_bus::{
-    BusSettings, ConsumerGroup, DeadLetterFilter, Event, EventBus, Handler, HandlerError, Message,
-    Received, RetryPolicy, UnitOfWork,
+    BusSettings, ConsumerGroup, Event, EventBus, Handler, HandlerError, Message, Received,
+    RetryPolicy, UnitOfWork,
 };
-use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 use serde::{Deserialize, Serialize};
 
 use crate::support::{BOUND, Ground, Running, on_both_transports, quick};
@@ -282,77 +283,6 @@ async fn partitions_are_spread_over_replicas(ground: &Ground) {
     publish(&shop.bus, keys).await;
     let expected = (0..40).map(|key| steps(&format!("key-{key}"), 1..=1));
     expect_followed(ground, &expected.collect()).await;
-}
-
-/// What is published when, and at which steps its handler fails how often.
-#[derive(Debug, Clone)]
-struct History {
-    partitions: u16,
-    replicas: usize,
-    commits: Vec<Vec<usize>>,
-    failures: Vec<(usize, i64, u32)>,
-}
-
-fn histories() -> impl Strategy<Value = History> {
-    let commits = prop::collection::vec(prop::collection::vec(0..5_usize, 1..12), 1..8);
-    let failures = prop::collection::vec((0..5_usize, 1..10_i64, 1..5_u32), 0..6);
-    (1..=4_u16, 1..=2_usize, commits, failures).prop_map(
-        |(partitions, replicas, commits, failures)| History {
-            partitions,
-            replicas,
-            commits,
-            failures,
-        },
-    )
-}
-
-async fn play(ground: &Ground, history: &History) {
-    steps_table(ground).await;
-    let key = |number: usize| format!("key-{number}");
-    let mut follow = Follow::default();
-    for (of, step, times) in &history.failures {
-        follow = follow.failing(&key(*of), *step, *times);
-    }
-    let mut replicas = Vec::new();
-    for _ in 0..history.replicas {
-        replicas.push(follower(ground, follow.clone(), history.partitions).await);
-    }
-    let shop = Running::start(ground.participant("shop").await).await;
-    let mut expected: BTreeMap<String, Vec<i64>> = BTreeMap::new();
-    for commit in &history.commits {
-        let moves: Vec<_> = commit
-            .iter()
-            .map(|of| {
-                let steps = expected.entry(key(*of)).or_default();
-                let step = i64::try_from(steps.len()).expect("few steps") + 1;
-                steps.push(step);
-                (key(*of), step)
-            })
-            .collect();
-        publish(&shop.bus, moves).await;
-    }
-    expect_followed(ground, &expected).await;
-    for replica in replicas {
-        replica.stop().await;
-    }
-    shop.stop().await;
-}
-
-#[test]
-fn every_history_is_followed_key_by_key_in_its_order() {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let config = Config {
-        cases: 12,
-        max_shrink_iters: 20,
-        ..Config::default()
-    };
-    let played = TestRunner::new(config).run(&histories(), |history| {
-        runtime.block_on(async {
-            play(&Ground::in_memory().await, &history).await;
-        });
-        Ok(())
-    });
-    played.expect("no history is followed out of order");
 }
 
 on_both_transports! {
