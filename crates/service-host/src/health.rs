@@ -132,10 +132,8 @@ async fn ready(State(health): State<Health>) -> Response {
             ..
         } => Status::Degraded,
         Checks {
-            paused_handlers,
-            unfilled_replicas,
-            ..
-        } if !paused_handlers.is_empty() || !unfilled_replicas.is_empty() => Status::Degraded,
+            paused_handlers, ..
+        } if !paused_handlers.is_empty() => Status::Degraded,
         Checks { .. } => Status::Ready,
     };
     let code = match status {

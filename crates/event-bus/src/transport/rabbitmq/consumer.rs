@@ -39,6 +39,9 @@ pub(super) struct QueueConsumer {
     pub(super) group: Group,
     pub(super) source: Source,
     pub(super) deliveries: UnboundedSender<Delivery>,
+    /// Held while a queue is set up. Who declares a quorum queue that somebody else is just making
+    /// is told that it is there, and consuming it then ends the connection (RabbitMQ 3.10).
+    pub(super) setting_up: Arc<tokio::sync::Mutex<()>>,
     /// Cancelled by this, once the group is bound.
     pub(super) bound: CancellationToken,
     pub(super) cancelled: CancellationToken,
@@ -113,6 +116,7 @@ impl QueueConsumer {
     }
 
     async fn open(&self, connection: &Connection) -> lapin::Result<(Channel, Consumer)> {
+        let _setting_up = self.setting_up.lock().await;
         let channel = connection.create_channel().await?;
         topology::declare_exchanges(&channel).await?;
         topology::declare_group(&channel, &self.group).await?;

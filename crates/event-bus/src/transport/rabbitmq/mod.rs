@@ -16,12 +16,13 @@ mod topology;
 mod unbinding;
 mod wire;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use lapin::uri::AMQPUri;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -45,6 +46,7 @@ pub struct RabbitMq {
     publisher: Publisher,
     asker: Asker,
     replies: ReplyChannel,
+    setting_up: Arc<Mutex<()>>,
     closed: CancellationToken,
     tasks: TaskTracker,
 }
@@ -71,6 +73,7 @@ impl RabbitMq {
             asker: Asker::new(publishing.clone(), closed.clone(), tasks.clone()),
             replies: ReplyChannel::new(publishing.clone()),
             publisher: Publisher::new(publishing),
+            setting_up: Arc::default(),
             closed,
             tasks,
         })
@@ -112,6 +115,7 @@ impl Transport for RabbitMq {
                 group: group.clone(),
                 source: *source,
                 deliveries: sender.clone(),
+                setting_up: self.setting_up.clone(),
                 bound: bound.clone(),
                 cancelled: cancelled.clone(),
             };
