@@ -244,10 +244,11 @@ async fn rolling_restarts_of_three_replicas_keep_the_order(ground: &Ground) {
     let shop = Running::start(ground.participant("shop").await).await;
     let publisher = shop.bus.clone();
     let publishing = tokio::spawn(async move {
+        let mut pace = tokio::time::interval(Duration::from_millis(50));
         for step in 1..=ROUNDS {
+            pace.tick().await;
             let keys = (0..KEYS).map(|key| (format!("key-{key}"), step));
             publish(&publisher, keys).await;
-            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     });
     for round in 0..2 {
