@@ -68,8 +68,8 @@ async fn deposit(bus: &EventBus, amount: i64) -> Outcome {
 
 #[tokio::main]
 async fn main() -> Outcome {
-    let database: PgConnectOptions = std::env::var("DATABASE_URL")?.parse()?;
-    let broker = std::env::var("AMQP_URL")?;
+    let database: PgConnectOptions = variable("DATABASE_URL")?.parse()?;
+    let broker = variable("AMQP_URL")?;
     let own = format!("bank_{}", Uuid::now_v7().simple());
     let pool = PgPoolOptions::new()
         .max_connections(8)
@@ -146,4 +146,8 @@ async fn execute(pool: &PgPool, statement: &str) -> Outcome {
         .execute(pool)
         .await?;
     Ok(())
+}
+
+fn variable(name: &str) -> Outcome<String> {
+    std::env::var(name).map_err(|_| format!("{name} is not set").into())
 }

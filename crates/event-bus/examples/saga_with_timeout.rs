@@ -123,7 +123,7 @@ impl Handler<PaymentOverdue> for OrderSaga {
 
 #[tokio::main]
 async fn main() -> Outcome {
-    let database: PgConnectOptions = std::env::var("DATABASE_URL")?.parse()?;
+    let database: PgConnectOptions = variable("DATABASE_URL")?.parse()?;
     let own = format!("saga_{}", Uuid::now_v7().simple());
     let pool = PgPoolOptions::new()
         .max_connections(8)
@@ -183,4 +183,8 @@ async fn execute(pool: &PgPool, statement: &str) -> Outcome {
     let statement = sqlx::AssertSqlSafe(statement);
     sqlx::raw_sql(statement).execute(pool).await?;
     Ok(())
+}
+
+fn variable(name: &str) -> Outcome<String> {
+    std::env::var(name).map_err(|_| format!("{name} is not set").into())
 }
