@@ -90,6 +90,10 @@ impl EventBusBuilder {
     /// events, in a group of its own.
     pub fn replica<S: ReplicaStore>(mut self, store: S) -> Self {
         let (replica, group) = ReplicaEntry::new(store);
+        // To be filled, it asks.
+        #[cfg(feature = "asyncapi")]
+        self.published
+            .push(crate::asyncapi::Contract::sent::<GetSnapshotPage<S::Eto>>());
         self.replicas.push(replica);
         self.group(group)
     }

@@ -56,7 +56,7 @@ pub(super) enum Direction {
 }
 
 impl Contract {
-    pub(super) fn sent<M: Message>() -> Self {
+    pub(crate) fn sent<M: Message>() -> Self {
         Self {
             kind: M::Kind::KIND,
             name: M::NAME.to_owned(),
