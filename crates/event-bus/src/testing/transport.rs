@@ -33,15 +33,19 @@ use crate::transport::{
 /// use std::time::Duration;
 /// use event_bus::testing::TestTransport;
 /// use event_bus::EventBus;
-/// # async fn example(shop: sqlx::PgPool, stock: sqlx::PgPool, shutdown: tokio_util::sync::CancellationToken) {
+/// # async fn example(shop: sqlx::PgPool, stock: sqlx::PgPool, shutdown: tokio_util::sync::CancellationToken)
+/// # -> Result<(), event_bus::StartError> {
 ///
 /// let transport = TestTransport::in_memory();
-/// let shop = EventBus::builder("shop", shop, transport.participant()).start(shutdown.clone()).await.unwrap();
-/// let stock = EventBus::builder("stock", stock, transport.participant()).start(shutdown).await.unwrap();
+/// let shop = EventBus::builder("shop", shop, transport.participant());
+/// let shop = shop.start(shutdown.clone()).await?;
+/// let stock = EventBus::builder("stock", stock, transport.participant());
+/// let stock = stock.start(shutdown).await?;
 ///
 /// transport.lose_acknowledgements(1);
 /// // … a unit of work that publishes …
 /// transport.wait_until_idle(&[&shop, &stock], Duration::from_secs(10)).await;
+/// # Ok(())
 /// # }
 /// ```
 #[derive(Debug)]
