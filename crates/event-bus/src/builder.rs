@@ -6,7 +6,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::EventBus;
-use crate::consumer_group::ConsumerGroup;
+use crate::consumer_group::{ConsumerGroup, is_valid_name};
 use crate::handler::{BatchHandler, DynamicHandler, Handler};
 use crate::message::{Message, Posted};
 use crate::queries::{self, Responder, ResponderEntry};
@@ -16,9 +16,6 @@ use crate::settings::BusSettings;
 use crate::snapshot::GetSnapshotPage;
 use crate::start_error::StartError;
 use crate::transport::Transport;
-
-/// The longest name of a service, in bytes.
-const MAX_NAME_BYTES: usize = 100;
 
 /// A bus to be started. Made by [`EventBus::builder`].
 #[derive(Debug)]
@@ -133,11 +130,4 @@ impl EventBusBuilder {
         queries::check_single(&self.responders)?;
         EventBus::start(self, plans, shutdown).await
     }
-}
-
-/// Characters that stand for themselves everywhere in a URI (RFC 3986, section 2.3), but the dot,
-/// which parts a service from its groups in the names of queues.
-fn is_valid_name(name: &str) -> bool {
-    let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    (1..=MAX_NAME_BYTES).contains(&name.len()) && name.chars().all(is_valid)
 }

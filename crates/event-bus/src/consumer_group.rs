@@ -12,7 +12,7 @@ use crate::retry_policy::RetryPolicy;
 use crate::settings::BusSettings;
 use crate::start_error::StartError;
 
-/// The longest name of a group, in bytes.
+/// The longest name of a service or a group, in bytes.
 const MAX_NAME_BYTES: usize = 100;
 
 /// Handlers that share a queue: what one group is behind with holds up no other.
@@ -170,7 +170,7 @@ impl ConsumerGroup {
         }
         let name = match self.name {
             None => service.to_owned(),
-            Some(name) if is_valid_name(&name) => format!("{service}.{name}"),
+            Some(name) if is_valid_name(&name) && !is_taken(&name) => format!("{service}.{name}"),
             Some(name) => return Err(StartError::InvalidGroup { name }),
         };
         let partitions = match self.partitions {
@@ -224,9 +224,15 @@ pub(crate) struct GroupSettings {
     pub(crate) poll_interval: std::time::Duration,
 }
 
-fn is_valid_name(name: &str) -> bool {
+/// Characters that stand for themselves everywhere in a URI (RFC 3986, section 2.3), but the dot,
+/// which parts a service from its groups in the names of queues.
+pub(crate) fn is_valid_name(name: &str) -> bool {
     let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    // The queues of what the broker has given up on and of partitions end on such names.
-    let is_taken = name == "dead" || name == "queries" || name.parse::<u16>().is_ok();
-    (1..=MAX_NAME_BYTES).contains(&name.len()) && name.chars().all(is_valid) && !is_taken
+    (1..=MAX_NAME_BYTES).contains(&name.len()) && name.chars().all(is_valid)
+}
+
+/// Whether other queues of a service end on the name: those of what the broker has given up on, of
+/// queries and of partitions.
+fn is_taken(name: &str) -> bool {
+    name == "dead" || name == "queries" || name.parse::<u16>().is_ok()
 }

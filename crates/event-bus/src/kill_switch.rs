@@ -128,7 +128,7 @@ impl Switches {
 
     /// Notes that the handler did its work, for so many messages.
     pub(crate) fn succeeded(&self, handler: &str, messages: usize) {
-        let Some(settings) = self.settings else {
+        let Some(settings) = self.settings.filter(|_| messages > 0) else {
             return;
         };
         let resumed = self.with(handler, |switch| {
@@ -265,6 +265,17 @@ mod tests {
         assert_eq!(switches.pause_of("mail"), None, "8 of 10");
         switches.failed("mail");
         assert!(switches.pause_of("mail").is_some(), "9 of 10");
+        assert_eq!(switches.paused(), ["mail"]);
+    }
+
+    /// A message that was taken before, or was put aside, says nothing of the handler.
+    #[test]
+    fn what_was_not_given_to_a_handler_does_not_resume_it() {
+        let switches = switches();
+        for _ in 0..10 {
+            switches.failed("mail");
+        }
+        switches.succeeded("mail", 0);
         assert_eq!(switches.paused(), ["mail"]);
     }
 

@@ -29,24 +29,25 @@ impl Dispatcher {
         for (handler, task) in fresh {
             let key = self.key_of(&task.envelope).map(str::to_owned);
             let in_order = key.map(|key| (handler.name.to_owned(), key));
-            if let Some(held) = in_order.as_ref().filter(|held| held_keys.contains(*held)) {
-                behind.push(Held {
-                    handler: handler.name,
-                    key: held.1.clone(),
-                    envelope: task.envelope,
-                });
-                continue;
+            let mut is_held = in_order.as_ref().is_some_and(|key| held_keys.contains(key));
+            let pause = self.switches.pause_of(handler.name);
+            if let (Some((name, key)), Some(_), false) = (&in_order, pause, is_held) {
+                // Another instance may have begun to hold it meanwhile.
+                is_held = !held_keys::hold(work, name, key, task.envelope.id).await?;
+                held_keys.insert((name.clone(), key.clone()));
             }
-            let Some(pause) = self.switches.pause_of(handler.name) else {
-                runnable.push((handler, task));
-                continue;
-            };
-            let next_at = Timestamp::now().saturating_add(pause);
-            let next_at = next_at.unwrap_or(Timestamp::MAX);
-            retries::store_untried(work, &task.envelope, handler.name, next_at).await?;
-            if let Some((name, key)) = in_order {
-                held_keys::hold(work, &name, &key, task.envelope.id).await?;
-                held_keys.insert((name, key));
+            match (in_order, pause) {
+                (Some((_, key)), _) if is_held => behind.push(Held {
+                    handler: handler.name,
+                    key,
+                    envelope: task.envelope,
+                }),
+                (_, Some(pause)) => {
+                    let next_at = Timestamp::now().saturating_add(pause);
+                    let next_at = next_at.unwrap_or(Timestamp::MAX);
+                    retries::store_untried(work, &task.envelope, handler.name, next_at).await?;
+                }
+                (_, None) => runnable.push((handler, task)),
             }
         }
         held_keys::append(work, &behind).await?;

@@ -48,6 +48,10 @@ pub(super) async fn run(
             Ok(mine) => {
                 renewed_at = Instant::now();
                 share.hold(&mine, &stop).await;
+                if mine.is_empty() {
+                    // The others, who have all partitions, have bound the group.
+                    share.active.bound.cancel();
+                }
             }
             Err(error) if renewed_at.elapsed() < PATIENCE => {
                 tracing::debug!(%error, "can't renew the membership of a group");
@@ -105,10 +109,6 @@ impl Share {
                 let worker = self.work_on(index, stop.child_token()).await;
                 self.held.insert(index, worker);
             }
-        }
-        if mine.is_empty() {
-            // The others have bound the group.
-            self.active.bound.cancel();
         }
     }
 
