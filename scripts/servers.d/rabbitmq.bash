@@ -1,5 +1,6 @@
 # RabbitMQ in $folder: `data` has all that Erlang and the broker write, `rabbitmq.env` keeps ports
-# and password. It has an epmd (Erlang's name server) of its own, so the node's name meets no other.
+# and password. It has an epmd (Erlang's name server) that it shares with nobody but the other nodes
+# of its cluster, if it has any, so the node's name meets no stranger's.
 
 start_rabbitmq() {
   local server epmd
@@ -8,6 +9,7 @@ start_rabbitmq() {
   choose_server_user
   make_data_folder "$folder/data"
   load_rabbitmq
+  [ -z "$joined" ] || join_rabbitmq "$joined"
 
   local given=$port given_management=$management_port tries=3
   while :; do
@@ -29,7 +31,6 @@ start_rabbitmq() {
     ! listens "$port" || kept_port=""
     ! listens "$management_port" || kept_management_port=""
   done
-  save_rabbitmq
 }
 
 find_epmd() {
@@ -41,22 +42,19 @@ find_epmd() {
 
 launch_rabbitmq() { # SERVER EPMD
   local epmd_port distribution_port
-  epmd_port=$(free_port)
   distribution_port=$(free_port)
   write_rabbitmq_configuration
-
-  start_detached "$folder/rabbitmq.log" as_server env -i "PATH=$PATH" "HOME=$data" \
-    "$2" -port "$epmd_port" -address 127.0.0.1
-  local epmd_pid=$started
-  echo "$epmd_pid $epmd_port" >"$folder/epmd.pid"
-  wait_until "$epmd_pid" 20 listens "$epmd_port" || return 1
+  provide_epmd "$2" || return 1
+  echo "$epmd_port $rabbitmq_node" >"$folder/rabbitmq.epmd"
+  # Before there are data: a node that was once told a name has no others.
+  save_rabbitmq
 
   # A clean environment: what the system's own broker is configured by must not count here.
   # RUNNING_UNDER_SYSTEMD makes the start script become the broker, so that the id is its own.
   start_detached "$folder/rabbitmq.log" as_server env -i "PATH=$PATH:/usr/sbin:/sbin" LANG=C.UTF-8 \
     "HOME=$data" ERL_EPMD_PORT="$epmd_port" ERL_EPMD_ADDRESS=127.0.0.1 \
     RUNNING_UNDER_SYSTEMD=true \
-    RABBITMQ_NODENAME=waybill@localhost \
+    RABBITMQ_NODENAME="$rabbitmq_node@localhost" \
     RABBITMQ_CONF_ENV_FILE="$data/rabbitmq-env.conf" \
     RABBITMQ_CONFIG_FILE="$data/rabbitmq.conf" \
     RABBITMQ_CONFIG_FILES="$data/conf.d" \
@@ -74,6 +72,10 @@ launch_rabbitmq() { # SERVER EPMD
     stop_rabbitmq orderly
     return 1
   fi
+  if ! wait_until "$rabbitmq_pid" 20 rabbitmq_has_joined; then
+    stop_rabbitmq crash
+    die "$folder did not become a member of the cluster (its log: $folder/rabbitmq.log): remove it"
+  fi
 }
 
 write_rabbitmq_configuration() {
@@ -89,6 +91,7 @@ default_pass = $rabbitmq_password
 log.console.level = warning
 disk_free_limit.absolute = 100MB
 CONF
+  print_rabbitmq_peers >>"$data/rabbitmq.conf"
   if [ -n "$durable" ]; then
     echo '[].' >"$data/advanced.config"
   else
@@ -103,33 +106,48 @@ CONF
 # Whether the API knows the user and AMQP is open, which RabbitMQ does last.
 rabbitmq_answers() {
   listens "$port" && listens "$management_port" || return 1
-  local authorization status
+  case $(rabbitmq_api /api/whoami) in "HTTP/"*" 200 "*) ;; *) return 1 ;; esac
+}
+
+# What the management API answers, headers and all.
+rabbitmq_api() { # PATH
+  local authorization
   authorization=$(printf '%s:%s' "$rabbitmq_user" "$rabbitmq_password" | base64 | tr -d '\n')
-  status=$(
+  (
     exec 3<>"/dev/tcp/127.0.0.1/$management_port" || exit 1
-    printf 'GET /api/whoami HTTP/1.0\r\nAuthorization: Basic %s\r\n\r\n' "$authorization" >&3
-    IFS= read -r -t 5 line <&3 && echo "$line"
-  ) 2>/dev/null || return 1
-  case $status in *" 200 "*) ;; *) return 1 ;; esac
+    printf 'GET %s HTTP/1.0\r\nAuthorization: Basic %s\r\n\r\n' "$1" "$authorization" >&3
+    while IFS= read -r -t 5 line <&3 || [ -n "$line" ]; do printf '%s\n' "$line"; done
+  ) 2>/dev/null
 }
 
 load_rabbitmq() {
   rabbitmq_user=${RABBITMQ_USER:-guest}
   rabbitmq_password=${RABBITMQ_PASSWORD:-guest}
-  kept_port="" kept_management_port=""
+  rabbitmq_node=waybill rabbitmq_peer=""
+  kept_port="" kept_management_port="" kept_epmd_port=""
   if [ -s "$folder/rabbitmq.env" ]; then
     kept_port=$(sed -n 's/^port=//p' "$folder/rabbitmq.env")
     kept_management_port=$(sed -n 's/^management_port=//p' "$folder/rabbitmq.env")
+    kept_epmd_port=$(sed -n 's/^epmd_port=//p' "$folder/rabbitmq.env")
     rabbitmq_user=$(sed -n 's/^user=//p' "$folder/rabbitmq.env")
     rabbitmq_password=$(sed -n 's/^password=//p' "$folder/rabbitmq.env")
+    rabbitmq_peer=$(sed -n 's/^peer=//p' "$folder/rabbitmq.env")
+    [ -z "$rabbitmq_peer" ] || rabbitmq_node=$(sed -n 's/^node=//p' "$folder/rabbitmq.env")
   fi
 }
 
 save_rabbitmq() {
   (
     umask 077
-    printf 'port=%s\nmanagement_port=%s\nuser=%s\npassword=%s\n' "$port" "$management_port" \
-      "$rabbitmq_user" "$rabbitmq_password" >"$folder/rabbitmq.env"
+    cat >"$folder/rabbitmq.env" <<ENV
+port=$port
+management_port=$management_port
+epmd_port=$epmd_port
+user=$rabbitmq_user
+password=$rabbitmq_password
+node=$rabbitmq_node
+peer=$rabbitmq_peer
+ENV
   )
 }
 
@@ -141,7 +159,7 @@ print_rabbitmq() {
 }
 
 stop_rabbitmq() { # orderly|crash
-  local pid epmd_port
+  local pid
   if pid=$(cat "$folder/rabbitmq.pid" 2>/dev/null); then
     if is_process "$pid" "$(real_data)"; then
       case $1 in
@@ -151,8 +169,5 @@ stop_rabbitmq() { # orderly|crash
     fi
     rm -f "$folder/rabbitmq.pid"
   fi
-  if read -r pid epmd_port 2>/dev/null <"$folder/epmd.pid"; then
-    ! is_process "$pid" "-port $epmd_port" || end_process "$pid" TERM 5
-    rm -f "$folder/epmd.pid"
-  fi
+  release_epmd
 }
