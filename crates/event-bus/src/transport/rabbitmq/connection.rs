@@ -11,6 +11,7 @@ use lapin::{Connection, ConnectionProperties, Event};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::screen;
 use crate::signals;
@@ -132,7 +133,7 @@ impl Shared {
             .without_max_times()
             .build();
         let mut said = false;
-        for address in self.addresses.iter().cycle() {
+        for address in in_turn(&self.addresses) {
             let name = format!("event-bus {}", self.purpose);
             let properties = ConnectionProperties::default().with_connection_name(name.into());
             let error = match timeout(
@@ -162,9 +163,37 @@ impl Shared {
     }
 }
 
+/// The addresses, again and again, beginning with any of them: were it always the first one, all
+/// instances of all services would be on the same node of a cluster.
+fn in_turn<T>(addresses: &[T]) -> impl Iterator<Item = &T> {
+    let (random, ..) = Uuid::new_v4().as_fields();
+    let first = random as usize % addresses.len();
+    addresses.iter().cycle().skip(first)
+}
+
 /// The addresses hold passwords.
 impl fmt::Debug for Supervised {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Supervised({})", self.0.purpose)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_address_is_tried_and_each_is_the_first_one_for_somebody() {
+        let addresses = ["one", "two", "three"];
+        let mut first = BTreeSet::new();
+        for _ in 0..200 {
+            let tried: Vec<_> = in_turn(&addresses).take(3).collect();
+            let all: BTreeSet<_> = tried.iter().collect();
+            assert_eq!(all.len(), 3, "{tried:?}");
+            first.insert(tried[0]);
+        }
+        assert_eq!(first.len(), 3, "{first:?}");
     }
 }

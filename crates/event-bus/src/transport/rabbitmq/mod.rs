@@ -52,7 +52,8 @@ pub struct RabbitMq {
 }
 
 impl RabbitMq {
-    /// A transport over the brokers at the given addresses, tried in turn until one answers.
+    /// A transport over the nodes of a broker at the given addresses, tried in turn until one
+    /// answers. The first one to be tried is taken at random, so that clients spread over a cluster.
     ///
     /// An address is `amqp://user:password@host:port/vhost`, or `amqps` for TLS; several are
     /// separated by commas. Nothing is connected before the bus starts.
