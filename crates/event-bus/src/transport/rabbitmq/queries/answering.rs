@@ -87,14 +87,15 @@ async fn consume(
 ///
 /// Each query has a queue of its own, shared by those instances that answer it: while an old
 /// version of a service is being replaced, a query that only the new one knows finds the new one.
-/// It is a classic queue, since what is in it is worth nothing in a minute, and goes when nobody
-/// has consumed from it for some time.
+/// What is in it is worth nothing in a minute, and it goes when nobody has consumed from it for some
+/// time. It is a quorum queue all the same: a durable queue on one node of a cluster can't be used,
+/// nor made anew on another one, while that node is down.
 async fn declare(channel: &Channel, desk: &Desk) -> lapin::Result<ShortString> {
     let name = format!("{}.queries.{}", desk.service, desk.query);
     let queue = ShortString::try_new(name).map_err(std::io::Error::other)?;
     let mut arguments = FieldTable::default();
     for (name, value) in [
-        ("x-queue-type", AMQPValue::LongString("classic".into())),
+        ("x-queue-type", AMQPValue::LongString("quorum".into())),
         ("x-expires", millis(KEPT_WITHOUT_RESPONDER)),
         // For queries of which nobody says how long they are waited for.
         ("x-message-ttl", millis(LONGEST_WAIT)),
