@@ -7,11 +7,13 @@
 //! so are all returns of it.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
-use lapin::{Confirmation, PublisherConfirm};
+use lapin::{Channel, Confirmation, PublisherConfirm};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -22,7 +24,10 @@ pub(super) type Sent = lapin::Result<PublisherConfirm>;
 
 /// Takes the batches of one channel, in the order of their publishing.
 #[derive(Debug, Clone)]
-pub(super) struct Confirms(mpsc::UnboundedSender<Batch>);
+pub(super) struct Confirms {
+    batches: mpsc::UnboundedSender<Batch>,
+    refused: Arc<AtomicBool>,
+}
 
 #[derive(Debug)]
 struct Batch {
@@ -31,11 +36,25 @@ struct Batch {
 }
 
 impl Confirms {
-    /// Starts with a new channel. Ends when it is dropped and all batches are settled.
-    pub(super) fn start() -> Self {
+    /// Starts with a new channel. Ends when it is dropped and all batches are settled; the channel
+    /// stays open until then.
+    pub(super) fn start(channel: Channel) -> Self {
         let (sender, batches) = mpsc::unbounded_channel();
-        tokio::spawn(settle(batches));
-        Self(sender)
+        let settling = Settling::default();
+        let refused = settling.refused.clone();
+        tokio::spawn(async move {
+            settle(batches, settling).await;
+            drop(channel);
+        });
+        Self {
+            batches: sender,
+            refused,
+        }
+    }
+
+    /// Whether the broker has refused a message on the channel.
+    pub(super) fn refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Resolves when each message of the batch is settled.
@@ -46,7 +65,7 @@ impl Confirms {
         let count = messages.len();
         let (answer, answered) = oneshot::channel();
         // It listens as long as there is a sender; were it gone, nobody would answer.
-        let _ = self.0.send(Batch { messages, answer });
+        let _ = self.batches.send(Batch { messages, answer });
         async move {
             let unanswered = || vec![Settlement::Failed("the channel is gone".to_owned()); count];
             answered.await.unwrap_or_else(|_| unanswered())
@@ -71,13 +90,13 @@ struct Settling {
     /// The number of the first open batch.
     first: usize,
     returned: HashSet<Uuid>,
+    refused: Arc<AtomicBool>,
 }
 
 /// The number of a batch, the index of a message in it, and what came for it.
 type Resolved = (usize, usize, lapin::Result<Confirmation>);
 
-async fn settle(mut batches: mpsc::UnboundedReceiver<Batch>) {
-    let mut settling = Settling::default();
+async fn settle(mut batches: mpsc::UnboundedReceiver<Batch>, mut settling: Settling) {
     let mut listening = true;
     while listening || !settling.confirms.is_empty() {
         tokio::select! {
@@ -124,7 +143,10 @@ impl Settling {
     fn note(&mut self, (number, index, confirmation): Resolved) {
         let failure = match &confirmation {
             Ok(Confirmation::Ack(_)) => None,
-            Ok(Confirmation::Nack(_)) => Some("refused by the broker".to_owned()),
+            Ok(Confirmation::Nack(_)) => {
+                self.refused.store(true, Ordering::Relaxed);
+                Some("refused by the broker".to_owned())
+            }
             Ok(Confirmation::NotRequested) => Some("not in confirm mode".to_owned()),
             Err(error) => Some(error.to_string()),
         };

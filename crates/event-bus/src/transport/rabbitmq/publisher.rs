@@ -77,12 +77,20 @@ impl Publisher {
     ///
     /// Of a channel that is lost this tells once, before there is a new one: what was given to it
     /// has to come first again, and not what comes next.
+    ///
+    /// One on which the broker has refused a message is given up in the same way. RabbitMQ 3.10
+    /// looks for the leader of a quorum queue when a channel publishes to it for the first time; if
+    /// that node has just gone down, it goes on to refuse whatever comes on this channel, until the
+    /// node is back, while another channel finds the new leader.
     async fn open(&self, current: &mut Option<Open>) -> Result<Open, String> {
         match current.take() {
-            Some(open) if open.channel.status().connected() => {
-                return Ok(current.insert(open).clone());
+            Some(open) if !open.channel.status().connected() => {
+                return Err("the connection was lost".to_owned());
             }
-            Some(_) => return Err("the connection was lost".to_owned()),
+            Some(open) if open.confirms.refused() => {
+                return Err("the broker refused messages on the channel".to_owned());
+            }
+            Some(open) => return Ok(current.insert(open).clone()),
             None => {}
         }
         let connection = self.connection.get().await.ok_or("the bus is closed")?;
@@ -95,7 +103,7 @@ impl Publisher {
             Ok::<_, lapin::Error>(channel)
         };
         let channel = channel.await.map_err(|error| error.to_string())?;
-        let confirms = Confirms::start();
+        let confirms = Confirms::start(channel.clone());
         Ok(current.insert(Open { channel, confirms }).clone())
     }
 }

@@ -212,7 +212,12 @@ async fn carry(
                 }
             }
             Some((query, confirmation)) = unconfirmed.next() => {
+                let refused = matches!(&confirmation, Ok(Confirmation::Nack(_)));
                 note(pending, &query, confirmation);
+                if refused {
+                    // It might go on to refuse, see the publisher.
+                    return "the broker refused a query".to_owned();
+                }
             }
         }
     }
