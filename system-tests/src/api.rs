@@ -66,6 +66,15 @@ impl Api {
         self.send(Method::DELETE, path, None, None).await
     }
 
+    /// What is there in plain text; empty if nobody answers.
+    pub(crate) async fn text(&self, path: &str) -> String {
+        let request = self.client.get(format!("{}{path}", self.base));
+        match request.send().await {
+            Ok(response) => response.text().await.unwrap_or_default(),
+            Err(_) => String::new(),
+        }
+    }
+
     async fn send(
         &self,
         method: Method,

@@ -34,11 +34,12 @@ impl Name {
     }
 }
 
-/// A service on a port of its own, which it keeps when it is started again.
+/// A service on ports of its own, which it keeps when it is started again.
 #[derive(Debug)]
 pub struct ServiceProcess {
     name: Name,
     port: u16,
+    metrics_port: u16,
     environment: Vec<(&'static str, String)>,
     log: PathBuf,
     child: Option<Child>,
@@ -47,14 +48,11 @@ pub struct ServiceProcess {
 impl ServiceProcess {
     /// A service that is not running yet.
     pub(crate) fn new(name: Name, log_folder: &std::path::Path) -> Self {
-        // Free now, and nobody else asks for this one before the service has it.
-        let port = TcpListener::bind(("127.0.0.1", 0))
-            .and_then(|listener| listener.local_addr())
-            .expect("a free port")
-            .port();
+        let [port, metrics_port] = free_ports();
         Self {
             name,
             port,
+            metrics_port,
             environment: Vec::new(),
             log: log_folder.join(format!("{}-{port}.log", name.as_str())),
             child: None,
@@ -75,6 +73,21 @@ impl ServiceProcess {
     #[must_use]
     pub fn api(&self) -> Api {
         Api::new(self.base_url())
+    }
+
+    /// What a metric says, summed over its series that have all these labels, each as
+    /// `name="value"`; 0 if there is none.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let api = Api::new(format!("http://127.0.0.1:{}", self.metrics_port));
+        let text = api.text("/metrics").await;
+        let lines = text.lines().filter(|line| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
+                && labels.iter().all(|label| line.contains(label))
+        });
+        lines
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+            .sum()
     }
 
     /// Migrates its schema and waits for that.
@@ -132,13 +145,19 @@ impl ServiceProcess {
             .env_clear()
             .envs(self.environment.iter().map(|(key, value)| (key, value)))
             .env("HTTP_ADDR", format!("127.0.0.1:{}", self.port))
-            .env("METRICS_ADDR", "127.0.0.1:0")
+            .env("METRICS_ADDR", format!("127.0.0.1:{}", self.metrics_port))
             .env("LOG_FORMAT", "json")
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log file"))
             .stderr(log);
         command
     }
+}
+
+/// Free now, and nobody else asks for these before the service has them.
+fn free_ports() -> [u16; 2] {
+    let listeners = [(); 2].map(|()| TcpListener::bind(("127.0.0.1", 0)).expect("a free port"));
+    listeners.map(|listener| listener.local_addr().expect("it has an address").port())
 }
 
 impl Drop for ServiceProcess {

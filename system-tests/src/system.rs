@@ -23,14 +23,15 @@ const READY: Duration = Duration::from_secs(60);
 pub struct Urls {
     /// For each service, in the order of [`Name::ALL`].
     pub databases: [String; 3],
-    /// The broker.
+    /// The broker, or the nodes of a cluster of them, separated by commas.
     pub broker: String,
 }
 
-/// The three services on servers of their own.
+/// The three services on servers of their own, one instance of each or several.
 #[derive(Debug)]
 pub struct System {
-    services: [ServiceProcess; 3],
+    /// The replicas of each service, in the order of [`Name::ALL`].
+    services: [Vec<ServiceProcess>; 3],
     urls: Urls,
     // Dropped after the services that use them.
     _database: Option<TestDatabase>,
@@ -50,6 +51,11 @@ impl System {
 
     /// The same, with a broker that the test looks after.
     pub async fn start_with_broker(broker: &str) -> Self {
+        Self::start_replicas(1, broker).await
+    }
+
+    /// The same, with so many instances of each service.
+    pub async fn start_replicas(replicas: usize, broker: &str) -> Self {
         let names = Name::ALL.map(Name::as_str);
         let database = TestDatabase::create(&names).await;
         let urls = Urls {
@@ -58,10 +64,10 @@ impl System {
         };
         let mut system = Self {
             _database: Some(database),
-            ..Self::prepare(urls)
+            ..Self::prepare_replicas(replicas, urls)
         };
         system.migrate();
-        for service in &mut system.services {
+        for service in system.services.iter_mut().flatten() {
             service.start();
         }
         system.wait_until_ready(READY).await;
@@ -71,22 +77,31 @@ impl System {
     /// The services with their configuration, not started, on servers that need not be there yet.
     #[must_use]
     pub fn prepare(urls: Urls) -> Self {
+        Self::prepare_replicas(1, urls)
+    }
+
+    fn prepare_replicas(replicas: usize, urls: Urls) -> Self {
         let logs = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/system-tests");
         std::fs::create_dir_all(&logs).expect("a folder for logs");
-        let mut services = Name::ALL.map(|name| ServiceProcess::new(name, &logs));
-        let catalog = services[0].base_url();
-        let identity = services[2].base_url();
-        for (service, database) in services.iter_mut().zip(&urls.databases) {
-            service.set_environment(vec![
-                ("DATABASE_URL", database.clone()),
-                ("AMQP_URL", urls.broker.clone()),
-                ("CATALOG_URL", catalog.clone()),
-                (
-                    "IDENTITY_JWKS_URL",
-                    format!("{identity}/.well-known/jwks.json"),
-                ),
-                ("SEED_DEMO_DATA", "true".to_owned()),
-            ]);
+        let mut services = Name::ALL.map(|name| {
+            let replicas = (0..replicas).map(|_| ServiceProcess::new(name, &logs));
+            replicas.collect::<Vec<_>>()
+        });
+        let catalog = services[0][0].base_url();
+        let identity = services[2][0].base_url();
+        for (replicas, database) in services.iter_mut().zip(&urls.databases) {
+            for service in replicas {
+                service.set_environment(vec![
+                    ("DATABASE_URL", database.clone()),
+                    ("AMQP_URL", urls.broker.clone()),
+                    ("CATALOG_URL", catalog.clone()),
+                    (
+                        "IDENTITY_JWKS_URL",
+                        format!("{identity}/.well-known/jwks.json"),
+                    ),
+                    ("SEED_DEMO_DATA", "true".to_owned()),
+                ]);
+            }
         }
         Self {
             services,
@@ -98,27 +113,33 @@ impl System {
 
     /// Migrates all schemas.
     pub fn migrate(&self) {
-        for service in &self.services {
-            service.migrate();
+        for replicas in &self.services {
+            replicas[0].migrate();
         }
     }
 
     /// Waits until all services are ready.
     pub async fn wait_until_ready(&self, within: Duration) {
-        for service in &self.services {
+        for service in self.services.iter().flatten() {
             service.wait_until_ready(within).await;
         }
     }
 
-    /// One of the services.
+    /// One of the services; its first instance.
     #[must_use]
     pub fn service(&self, name: Name) -> &ServiceProcess {
-        &self.services[name as usize]
+        &self.services[name as usize][0]
     }
 
-    /// One of the services, to be stopped or started.
+    /// One of the services, to be stopped or started; its first instance.
     pub fn service_mut(&mut self, name: Name) -> &mut ServiceProcess {
-        &mut self.services[name as usize]
+        &mut self.services[name as usize][0]
+    }
+
+    /// All instances of one of the services.
+    #[must_use]
+    pub fn replicas(&self, name: Name) -> &[ServiceProcess] {
+        &self.services[name as usize]
     }
 
     /// Orders one of a product as a guest.
@@ -136,6 +157,17 @@ impl System {
         let answer = identity.post("/api/identity/token", grant).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         text(&answer.body["access_token"])
+    }
+
+    /// Makes a product with so much stock, as somebody may who looks after the catalog. Returns its
+    /// id.
+    pub async fn create_product(&self, name: &str, stock: i64) -> String {
+        let token = self.sign_in("olivia").await;
+        let catalog = self.service(Name::Catalog).api().with_token(&token);
+        let product = json!({ "name": name, "price": "0.10", "stockCount": stock });
+        let created = catalog.post("/api/catalog/product", product).await;
+        assert_eq!(created.status, 201, "{created:?}");
+        text(&created.body["id"])
     }
 
     /// How many of a product there are, as the catalog's API says.
@@ -160,6 +192,15 @@ impl System {
             (self.state(order).await.as_deref() == Some(state)).then_some(())
         })
         .await;
+    }
+
+    /// That no service has given up on a message.
+    pub async fn expect_no_dead_letters(&self) {
+        for service in Name::ALL {
+            let dead = "select count(*) from dead_letters";
+            let dead = self.count(service, dead).await;
+            assert_eq!(dead, 0, "dead letters of {service:?}");
+        }
     }
 
     /// A number from a service's schema, for what its API does not tell.

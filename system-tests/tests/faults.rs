@@ -6,12 +6,12 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-use system_tests::{Api, Name, PRODUCT_A, PrivateServer, System, Urls};
+use system_tests::{Load, Name, PRODUCT_A, PrivateServer, System, Urls};
 use test_servers::eventually;
-use tokio::task::JoinSet;
 
 const BOUND: Duration = Duration::from_secs(60);
+/// As fast as two cores can.
+const PACE: Duration = Duration::from_millis(1);
 
 #[tokio::test]
 async fn orders_are_taken_while_catalog_is_down() {
@@ -60,37 +60,10 @@ async fn orders_are_taken_while_the_broker_is_down() {
     .await;
 }
 
-/// Places orders from several clients until told to stop; counts what was answered with 201.
-async fn load(ordering: Api, product: String, stop: tokio::sync::watch::Receiver<bool>) -> u64 {
-    let mut clients = JoinSet::new();
-    for _ in 0..8 {
-        let (ordering, product, stop) = (ordering.clone(), product.clone(), stop.clone());
-        clients.spawn(async move {
-            let mut placed = 0;
-            while !*stop.borrow() {
-                let body = json!({ "customerName": "Load", "productId": product });
-                let answer = ordering.post("/api/ordering/order", body).await;
-                placed += u64::from(answer.status == 201);
-            }
-            placed
-        });
-    }
-    clients.join_all().await.into_iter().sum()
-}
-
 #[tokio::test]
 async fn killing_any_service_under_load_loses_nothing_and_doubles_nothing() {
-    const STOCK: i64 = 500_000;
     let mut system = System::start().await;
-    let token = system.sign_in("olivia").await;
-    let catalog = system.service(Name::Catalog).api().with_token(&token);
-    let product = json!({ "name": "Nail", "price": "0.10", "stockCount": STOCK });
-    let created = catalog.post("/api/catalog/product", product).await;
-    let product = created.body["id"].as_str().expect("an id").to_owned();
-
-    let (stop, stopped) = tokio::sync::watch::channel(false);
-    let ordering = system.service(Name::Ordering).api();
-    let load = tokio::spawn(load(ordering, product.clone(), stopped));
+    let load = Load::start(&system, PACE).await;
     for victim in [
         Name::Catalog,
         Name::Ordering,
@@ -98,54 +71,12 @@ async fn killing_any_service_under_load_loses_nothing_and_doubles_nothing() {
         Name::Ordering,
         Name::Identity,
     ] {
-        let before = system
-            .count(Name::Ordering, "select count(*) from orders")
-            .await;
-        eventually("orders are coming in", BOUND, async || {
-            let now = system
-                .count(Name::Ordering, "select count(*) from orders")
-                .await;
-            (now > before + 200).then_some(())
-        })
-        .await;
+        load.goes_on(&system).await;
         system.service_mut(victim).kill();
         system.service_mut(victim).start();
         system.service(victim).wait_until_ready(BOUND).await;
     }
-    stop.send_replace(true);
-    let answered = load.await.expect("the load ran");
-
-    eventually("every order is decided", BOUND, async || {
-        let query = "select count(*) from orders where state = 'placed'";
-        (system.count(Name::Ordering, query).await == 0).then_some(())
-    })
-    .await;
-    let orders = system
-        .count(Name::Ordering, "select count(*) from orders")
-        .await;
-    let confirmed = system
-        .count(
-            Name::Ordering,
-            "select count(*) from orders where state = 'confirmed'",
-        )
-        .await;
-    let reserved = STOCK - system.stock(&product).await.expect("a stock");
-    assert_eq!(confirmed, orders, "there was stock for all of them");
-    assert_eq!(
-        reserved, confirmed,
-        "one from the stock for each confirmed order"
-    );
-    // An order may have been taken whose answer was lost with the process, never the reverse.
-    assert!(
-        orders as u64 >= answered,
-        "{orders} orders, {answered} promised"
-    );
-    for service in [Name::Catalog, Name::Ordering] {
-        let dead = system
-            .count(service, "select count(*) from dead_letters")
-            .await;
-        assert_eq!(dead, 0, "dead letters of {service:?}");
-    }
+    load.finish(&system).await;
 }
 
 #[tokio::test]
