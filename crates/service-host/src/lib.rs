@@ -1,7 +1,7 @@
 //! What every HTTP service needs and no service owns: configuration, telemetry, problem details,
 //! access tokens, health, pages, migrations, shutdown.
 //!
-//! A service implements [`Service`] and has `main` as its whole program:
+//! A service implements [`Service`] and has [`main`] and the [`Allocator`] as its whole program:
 //!
 //! ```no_run
 //! use event_bus::EventBusBuilder;
@@ -38,6 +38,9 @@
 //! async fn hello() -> &'static str {
 //!     "hello"
 //! }
+//!
+//! #[global_allocator]
+//! static ALLOCATOR: service_host::Allocator = service_host::Allocator;
 //!
 //! fn main() -> std::process::ExitCode {
 //!     service_host::main::<Greeter>()
@@ -92,6 +95,9 @@ pub use token::{Claims, ISSUER, MAX_LIFETIME, TokenError, TokenVerifier};
 pub use trace_context::current_trace_id;
 pub use violations::{Violation, Violations};
 
-/// Memory is returned and reused faster than by the system's allocator under many small requests.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+/// The allocator of a service's program: memory is returned and reused faster than by the system's
+/// under many small requests.
+///
+/// Each `main.rs` names it. This crate does not, so that tests of a service can have another one,
+/// such as one that counts.
+pub use mimalloc::MiMalloc as Allocator;
