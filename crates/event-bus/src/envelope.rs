@@ -26,6 +26,7 @@ pub(crate) const MAX_NAME_BYTES: usize = 255;
 ///
 /// Its serde form is the attributes alone, under their CloudEvents names, as the outbox keeps them.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Attributes")]
 pub struct Envelope {
     /// CloudEvents `id`: a UUIDv7 made when the message was published. Of a message that came with
     /// an id which is no UUID, a UUIDv5 made of its source and that id.
@@ -43,21 +44,13 @@ pub struct Envelope {
     /// CloudEvents `time`: when it was published.
     pub time: Timestamp,
     /// Extension `partitionkey`: see [`Message::partition_key`].
-    #[serde(
-        rename = "partitionkey",
-        skip_serializing_if = "Option::is_none",
-        default
-    )]
+    #[serde(rename = "partitionkey", skip_serializing_if = "Option::is_none")]
     pub partition_key: Option<String>,
     /// Extension `correlationid`: the same on everything that one cause set off.
     #[serde(rename = "correlationid")]
     pub correlation_id: Uuid,
     /// Extension `causationid`: the message that was being handled when this one was published.
-    #[serde(
-        rename = "causationid",
-        skip_serializing_if = "Option::is_none",
-        default
-    )]
+    #[serde(rename = "causationid", skip_serializing_if = "Option::is_none")]
     pub causation_id: Option<Uuid>,
     /// Extensions `traceparent` and `tracestate`.
     #[serde(flatten)]
@@ -67,6 +60,51 @@ pub struct Envelope {
     /// The JSON of the message.
     #[serde(skip)]
     pub body: Bytes,
+}
+
+/// An envelope as it is read. To flatten the trace here would make serde keep all attributes of a
+/// row aside first, which the relay would feel.
+#[derive(Deserialize)]
+struct Attributes {
+    id: Uuid,
+    #[serde(rename = "type")]
+    name: String,
+    #[serde(rename = "dataversion")]
+    version: u32,
+    kind: Kind,
+    source: String,
+    time: Timestamp,
+    #[serde(rename = "partitionkey")]
+    partition_key: Option<String>,
+    #[serde(rename = "correlationid")]
+    correlation_id: Uuid,
+    #[serde(rename = "causationid")]
+    causation_id: Option<Uuid>,
+    traceparent: Option<String>,
+    tracestate: Option<String>,
+    mandatory: bool,
+}
+
+impl From<Attributes> for Envelope {
+    fn from(attributes: Attributes) -> Self {
+        Self {
+            id: attributes.id,
+            name: attributes.name,
+            version: attributes.version,
+            kind: attributes.kind,
+            source: attributes.source,
+            time: attributes.time,
+            partition_key: attributes.partition_key,
+            correlation_id: attributes.correlation_id,
+            causation_id: attributes.causation_id,
+            trace: TraceContext {
+                traceparent: attributes.traceparent,
+                tracestate: attributes.tracestate,
+            },
+            mandatory: attributes.mandatory,
+            body: Bytes::new(),
+        }
+    }
 }
 
 /// [W3C trace context](https://www.w3.org/TR/trace-context/) in the form it travels in.

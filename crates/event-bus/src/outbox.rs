@@ -1,5 +1,7 @@
 //! The outbox tables: all their SQL.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
@@ -73,16 +75,39 @@ pub(crate) async fn cancel_scheduled(
     Ok(cancelled.rows_affected() > 0)
 }
 
-/// The next rows after a position, in order.
+/// Positions without a gap, from the first to the last.
+pub(crate) type Run = (i64, i64);
+
+/// The runs that positions are made of.
+pub(crate) fn runs(positions: &BTreeSet<i64>) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for &position in positions {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == position => *last = position,
+            _ => runs.push((position, position)),
+        }
+    }
+    runs
+}
+
+/// The next rows after a position, in order, without those in the runs.
 pub(crate) async fn next(
     connection: &mut PgConnection,
     after: i64,
+    without: &[Run],
     limit: i64,
 ) -> Result<Vec<OutboxRow>, sqlx::Error> {
+    let (first, last): (Vec<i64>, Vec<i64>) = without.iter().copied().unzip();
     let rows = sqlx::query!(
         r#"select position, attributes as "attributes: Json<Envelope>", body
-           from outbox where position > $1 order by position limit $2"#,
+           from outbox
+           where position > $1
+             and not exists (select from unnest($2::bigint[], $3::bigint[]) as run (first, last)
+                             where position between first and last)
+           order by position limit $4"#,
         after,
+        &first,
+        &last,
         limit,
     )
     .fetch_all(connection)
@@ -180,4 +205,17 @@ pub(crate) async fn is_any_due(pool: &sqlx::PgPool) -> Result<bool, sqlx::Error>
     )
     .fetch_one(pool)
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_without_a_gap_are_one_run() {
+        let runs_of = |positions: &[i64]| runs(&positions.iter().copied().collect());
+        assert_eq!(runs_of(&[]), []);
+        assert_eq!(runs_of(&[7]), [(7, 7)]);
+        assert_eq!(runs_of(&[3, 1, 2, 5, 9, 8]), [(1, 3), (5, 5), (8, 9)]);
+    }
 }

@@ -22,6 +22,9 @@ pub(crate) fn connect_lazily(
     let options = PgConnectOptions::from_str(config.url.expose_secret())
         .map_err(|_| ConfigError::new("DATABASE_URL", "can't be read"))?
         .application_name(service)
+        // A plan that was made when a table had no rows would be kept until the table is analyzed,
+        // which may be a minute and a million rows later.
+        .options([("plan_cache_mode", "force_custom_plan")])
         .log_statements(LevelFilter::Trace);
     Ok(PgPoolOptions::new()
         .max_connections(config.max_connections)

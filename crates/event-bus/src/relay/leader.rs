@@ -1,6 +1,6 @@
 //! The relay that publishes.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -12,13 +12,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Relay;
+use super::reading::Reading;
 use crate::transport::Settlement;
 use crate::vacuum::{Table, Vacuum};
 use crate::{outbox, signals};
 
-/// How often it reads from the start again while it can't catch up: for rows that were committed
-/// after rows behind them, and for messages whose publishing failed.
-const REREAD_INTERVAL: Duration = Duration::from_millis(100);
 /// After the transport failed to publish: before it is given the messages again.
 const PUBLISH_RETRY: Duration = Duration::from_millis(250);
 
@@ -34,11 +32,9 @@ pub(super) struct Leader<'a> {
     /// lock deletes nothing. It may publish once more what it has read: that is delivered twice.
     connection: PgConnection,
     chunks: FuturesUnordered<BoxFuture<'static, Chunk>>,
-    in_flight: HashSet<i64>,
-    /// The position up to which it has read since it last began from the start.
-    cursor: i64,
-    reread_at: Instant,
-    /// Whether there may be rows behind the cursor.
+    in_flight: BTreeSet<i64>,
+    reading: Reading,
+    /// Whether there may be rows that were not read.
     more: bool,
     /// When to look for due messages and lost wake-ups.
     tick_at: Instant,
@@ -52,9 +48,8 @@ impl<'a> Leader<'a> {
             relay,
             connection,
             chunks: FuturesUnordered::new(),
-            in_flight: HashSet::new(),
-            cursor: 0,
-            reread_at: Instant::now(),
+            in_flight: BTreeSet::new(),
+            reading: Reading::new(),
             more: true,
             tick_at: Instant::now(),
             paused_until: None,
@@ -104,26 +99,16 @@ impl<'a> Leader<'a> {
 
     /// Reads the next rows and hands them to the transport.
     async fn publish_next(&mut self) -> Result<(), sqlx::Error> {
-        if self.reread_at <= Instant::now() {
-            self.start_over();
-        }
         let batch = self.relay.settings.relay_batch;
-        // From the start, the rows in flight come again first.
-        let limit = if self.cursor == 0 {
-            batch + self.in_flight.len()
-        } else {
-            batch
-        };
-        let limit_rows = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = outbox::next(&mut self.connection, self.cursor, limit_rows).await?;
-        self.more = rows.len() == limit;
-        match rows.last() {
-            Some(last) if self.more => self.cursor = last.position,
-            _ => self.start_over(),
-        }
+        let after = self.reading.next(Instant::now());
+        let in_flight = outbox::runs(&self.in_flight);
+        let limit = i64::try_from(batch).unwrap_or(i64::MAX);
+        let rows = outbox::next(&mut self.connection, after, &in_flight, limit).await?;
+        self.more = rows.len() == batch;
+        self.reading
+            .has_read(rows.last().map(|row| row.position), self.more);
         let (positions, envelopes): (Vec<i64>, Vec<_>) = rows
             .into_iter()
-            .filter(|row| !self.in_flight.contains(&row.position))
             .map(|row| (row.position, row.envelope))
             .unzip();
         if positions.is_empty() {
@@ -139,11 +124,6 @@ impl<'a> Leader<'a> {
         };
         self.chunks.push(settled.boxed());
         Ok(())
-    }
-
-    fn start_over(&mut self) {
-        self.cursor = 0;
-        self.reread_at = Instant::now() + REREAD_INTERVAL;
     }
 
     async fn settle_what_is_ready(&mut self) -> Result<(), sqlx::Error> {
@@ -184,7 +164,7 @@ impl<'a> Leader<'a> {
             tracing::warn!(messages, reason, "publishing failed and is tried again");
             self.paused_until = Some(Instant::now() + PUBLISH_RETRY);
             self.more = true;
-            self.start_over();
+            self.reading.start_over();
         }
         Ok(())
     }

@@ -13,8 +13,17 @@ pub(super) async fn try_lead(pool: &PgPool) -> Result<Option<PgConnection>, sqlx
     )
     .fetch_one(&mut *connection)
     .await?;
+    if !locked {
+        return Ok(None);
+    }
     // Detached, so that the pool neither counts it nor hands it out with the lock on it.
-    Ok(locked.then(|| connection.detach()))
+    let mut connection = connection.detach();
+    // What the relay does need not outlive a crash of the server: a row whose deletion is lost is
+    // published once more, under the same id, and the next message does not wait for the disk.
+    sqlx::query!("set synchronous_commit = off")
+        .execute(&mut connection)
+        .await?;
+    Ok(Some(connection))
 }
 
 /// The name of the notification channel.

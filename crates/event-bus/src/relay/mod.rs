@@ -10,6 +10,7 @@
 mod depths;
 mod leader;
 mod lock;
+mod reading;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,9 +10,8 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use futures::stream::FuturesUnordered;
-use futures::{FutureExt as _, StreamExt as _};
 use lapin::{Channel, Confirmation, PublisherConfirm};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
@@ -31,8 +30,16 @@ pub(super) struct Confirms {
 
 #[derive(Debug)]
 struct Batch {
-    messages: Vec<(Uuid, Sent)>,
+    messages: Vec<(Uuid, Awaited)>,
     answer: oneshot::Sender<Vec<Settlement>>,
+}
+
+/// What is known of a message.
+#[derive(Debug)]
+enum Awaited {
+    Confirm(PublisherConfirm),
+    /// Why it failed; `None` if it was confirmed.
+    Known(Option<String>),
 }
 
 impl Confirms {
@@ -43,7 +50,7 @@ impl Confirms {
         let settling = Settling::default();
         let refused = settling.refused.clone();
         tokio::spawn(async move {
-            settle(batches, settling).await;
+            settling.run(batches).await;
             drop(channel);
         });
         Self {
@@ -60,8 +67,15 @@ impl Confirms {
     /// Resolves when each message of the batch is settled.
     pub(super) fn settle(
         &self,
-        messages: Vec<(Uuid, Sent)>,
+        messages: impl IntoIterator<Item = (Uuid, Sent)>,
     ) -> BoxFuture<'static, Vec<Settlement>> {
+        let messages: Vec<_> = messages
+            .into_iter()
+            .map(|(id, sent)| match sent {
+                Ok(confirm) => (id, Awaited::Confirm(confirm)),
+                Err(error) => (id, Awaited::Known(Some(error.to_string()))),
+            })
+            .collect();
         let count = messages.len();
         let (answer, answered) = oneshot::channel();
         // It listens as long as there is a sender; were it gone, nobody would answer.
@@ -74,73 +88,56 @@ impl Confirms {
     }
 }
 
-/// A batch of which not everything is known yet.
-struct Open {
-    ids: Vec<Uuid>,
-    /// Why a message failed; `None` if it was confirmed, or nothing was heard yet.
-    failures: Vec<Option<String>>,
-    unresolved: usize,
-    answer: oneshot::Sender<Vec<Settlement>>,
-}
-
 #[derive(Default)]
 struct Settling {
-    confirms: FuturesUnordered<BoxFuture<'static, Resolved>>,
-    open: VecDeque<Open>,
-    /// The number of the first open batch.
-    first: usize,
+    /// Batches behind the one that is being settled.
+    behind: VecDeque<Batch>,
+    /// Ids of messages that came back.
     returned: HashSet<Uuid>,
     refused: Arc<AtomicBool>,
 }
 
-/// The number of a batch, the index of a message in it, and what came for it.
-type Resolved = (usize, usize, lapin::Result<Confirmation>);
-
-async fn settle(mut batches: mpsc::UnboundedReceiver<Batch>, mut settling: Settling) {
-    let mut listening = true;
-    while listening || !settling.confirms.is_empty() {
-        tokio::select! {
-            batch = batches.recv(), if listening => match batch {
-                Some(batch) => settling.add(batch),
-                None => listening = false,
-            },
-            Some(resolved) = settling.confirms.next() => {
-                settling.note(resolved);
-                // All that is known by now, since a return may have come with a later confirm.
-                while let Some(Some(resolved)) = settling.confirms.next().now_or_never() {
-                    settling.note(resolved);
-                }
-            }
-        }
-        settling.answer();
-    }
-}
-
 impl Settling {
-    fn add(&mut self, batch: Batch) {
-        let number = self.first + self.open.len();
-        let mut open = Open {
-            ids: Vec::with_capacity(batch.messages.len()),
-            failures: Vec::with_capacity(batch.messages.len()),
-            unresolved: 0,
-            answer: batch.answer,
-        };
-        for (index, (id, sent)) in batch.messages.into_iter().enumerate() {
-            open.ids.push(id);
-            match sent {
-                Ok(confirm) => {
-                    open.failures.push(None);
-                    open.unresolved += 1;
-                    let resolved = confirm.map(move |confirmation| (number, index, confirmation));
-                    self.confirms.push(resolved.boxed());
+    async fn run(mut self, mut batches: mpsc::UnboundedReceiver<Batch>) {
+        loop {
+            let mut batch = match self.behind.pop_front() {
+                Some(batch) => batch,
+                None => match batches.recv().await {
+                    Some(batch) => batch,
+                    None => return,
+                },
+            };
+            // From the last one: when it is in, so are nearly always the others, and this task is
+            // woken once and not for each of them.
+            for (_, awaited) in batch.messages.iter_mut().rev() {
+                if let Awaited::Confirm(confirm) = awaited {
+                    let confirmation = confirm.await;
+                    *awaited = Awaited::Known(self.note(confirmation));
                 }
-                Err(error) => open.failures.push(Some(error.to_string())),
             }
+            while let Ok(next) = batches.try_recv() {
+                self.behind.push_back(next);
+            }
+            self.note_what_is_known();
+            self.answer(batch);
         }
-        self.open.push_back(open);
     }
 
-    fn note(&mut self, (number, index, confirmation): Resolved) {
+    /// Takes what has come for the batches behind, since a return may have come with it.
+    fn note_what_is_known(&mut self) {
+        let mut behind = std::mem::take(&mut self.behind);
+        for (_, awaited) in behind.iter_mut().flat_map(|batch| &mut batch.messages) {
+            if let Awaited::Confirm(confirm) = awaited
+                && let Some(confirmation) = confirm.now_or_never()
+            {
+                *awaited = Awaited::Known(self.note(confirmation));
+            }
+        }
+        self.behind = behind;
+    }
+
+    /// Why the message failed, if it did. Takes note of the return that came along.
+    fn note(&mut self, confirmation: lapin::Result<Confirmation>) -> Option<String> {
         let failure = match &confirmation {
             Ok(Confirmation::Ack(_)) => None,
             Ok(Confirmation::Nack(_)) => {
@@ -155,30 +152,20 @@ impl Settling {
             self.returned
                 .extend(id.and_then(|id| Uuid::parse_str(id.as_str()).ok()));
         }
-        if let Some(open) = self.open.get_mut(number - self.first) {
-            open.failures[index] = failure;
-            open.unresolved -= 1;
-        }
+        failure
     }
 
-    /// Answers for the first batches as far as everything is known of them.
-    fn answer(&mut self) {
-        while self.open.front().is_some_and(|open| open.unresolved == 0) {
-            let Some(open) = self.open.pop_front() else {
-                return;
-            };
-            self.first += 1;
-            let settled = open.ids.iter().zip(open.failures);
-            let settlements = settled.map(|(id, failure)| {
-                let returned = self.returned.remove(id);
-                match failure {
-                    Some(reason) => Settlement::Failed(reason),
-                    None if returned => Settlement::Unroutable,
-                    None => Settlement::Confirmed,
-                }
-            });
-            // Whoever asked may have gone, at a shutdown.
-            let _ = open.answer.send(settlements.collect());
-        }
+    fn answer(&mut self, batch: Batch) {
+        let settled = batch.messages.into_iter().map(|(id, awaited)| {
+            let returned = self.returned.remove(&id);
+            match awaited {
+                Awaited::Known(Some(reason)) => Settlement::Failed(reason),
+                Awaited::Known(None) if returned => Settlement::Unroutable,
+                Awaited::Known(None) => Settlement::Confirmed,
+                Awaited::Confirm(_) => Settlement::Failed("nothing was heard of it".to_owned()),
+            }
+        });
+        // Whoever asked may have gone, at a shutdown.
+        let _ = batch.answer.send(settled.collect());
     }
 }

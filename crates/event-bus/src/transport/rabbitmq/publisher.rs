@@ -1,7 +1,7 @@
 //! Publishing with confirms, pipelined.
 
 use futures::FutureExt as _;
-use futures::future::{BoxFuture, join_all, maybe_done};
+use futures::future::BoxFuture;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, PublisherConfirm};
 use tokio::sync::Mutex;
@@ -52,25 +52,24 @@ impl Publisher {
             Ok(open) => open,
             Err(reason) => return failed(messages.len(), &reason),
         };
+        // A publish queues its frames when it is polled first: polling in order keeps the order.
         let mut sending: Vec<_> = messages
             .iter()
-            .map(|envelope| Box::pin(maybe_done(send(&open.channel, envelope))))
+            .map(|envelope| {
+                let mut publish = Box::pin(send(&open.channel, envelope));
+                let sent = publish.as_mut().now_or_never();
+                (publish, sent)
+            })
             .collect();
-        // A publish queues its frames when it is polled first: polling in order keeps the order.
-        for publish in &mut sending {
-            let _ = futures::poll!(publish.as_mut());
+        // From the last one: when its frames are on their way, so are those of all others.
+        for (publish, sent) in sending.iter_mut().rev() {
+            if sent.is_none() {
+                *sent = Some(publish.await);
+            }
         }
-        join_all(sending.iter_mut().map(|publish| publish.as_mut())).await;
-        let sent = sending
-            .iter_mut()
-            .filter_map(|publish| publish.as_mut().take_output());
-        open.confirms.settle(
-            messages
-                .iter()
-                .map(|envelope| envelope.id)
-                .zip(sent)
-                .collect(),
-        )
+        let ids = messages.iter().map(|envelope| envelope.id);
+        let sent = sending.into_iter().filter_map(|(_, sent)| sent);
+        open.confirms.settle(ids.zip(sent))
     }
 
     /// The channel at hand, or a new one.
