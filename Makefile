@@ -1,6 +1,6 @@
 # `make` alone prints the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run demo up down logs check test test-compose fuzz fmt sqlx-prepare clean
+.PHONY: help run demo up down logs check test test-compose bench fuzz fmt sqlx-prepare clean
 
 # `docker compose` where that plugin is there, else `docker-compose`.
 COMPOSE := $(shell if docker compose version >/dev/null 2>&1; then echo docker compose; else echo docker-compose; fi)
@@ -32,6 +32,9 @@ test: ## all tests, with servers of their own
 
 test-compose: ## the containers: the scene and the hardening
 	@scripts/test-compose
+
+bench: ## speed, against the limits of database and broker; ROW=relay for one row
+	@scripts/bench $(ROW)
 
 fuzz: ## whatever can be put on the wire, for FUZZ_SECONDS (60)
 	@scripts/fuzz

@@ -40,6 +40,7 @@ launch_postgres() { # BIN
   )
   # Tests survive a crash of the server, for the system keeps what was written; not a power cut.
   [ -n "$durable" ] || settings+=(fsync=off full_page_writes=off)
+  [ -z "$track_commits" ] || settings+=(track_commit_timestamp=on)
   local arguments=() setting
   for setting in "${settings[@]}"; do arguments+=(-c "$setting"); done
 

@@ -59,6 +59,14 @@ impl ServiceProcess {
         }
     }
 
+    /// One of the same service and configuration on ports of its own, not running yet.
+    pub(crate) fn another(&self) -> Self {
+        let logs = self.log.parent().expect("a log is in a folder");
+        let mut another = Self::new(self.name, logs);
+        another.set_environment(self.environment.clone());
+        another
+    }
+
     pub(crate) fn set_environment(&mut self, environment: Vec<(&'static str, String)>) {
         self.environment = environment;
     }
@@ -100,6 +108,12 @@ impl ServiceProcess {
     pub fn start(&mut self) {
         assert!(self.child.is_none(), "it is running already");
         self.child = Some(self.command("serve").spawn().expect("it can be run"));
+    }
+
+    /// The id of its process, if it runs.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
     }
 
     /// Waits until it is ready or, which is as good for its users, degraded.

@@ -159,6 +159,15 @@ impl System {
         text(&answer.body["access_token"])
     }
 
+    /// One more instance of a service, configured as the others and not started.
+    pub fn add_replica(&mut self, name: Name) -> &mut ServiceProcess {
+        let replicas = &mut self.services[name as usize];
+        let another = replicas[0].another();
+        replicas.push(another);
+        let last = replicas.len() - 1;
+        &mut replicas[last]
+    }
+
     /// Makes a product with so much stock, as somebody may who looks after the catalog. Returns its
     /// id.
     pub async fn create_product(&self, name: &str, stock: i64) -> String {

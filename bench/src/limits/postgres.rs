@@ -1,0 +1,95 @@
+//! What PostgreSQL does by itself: pgbench with the statements that an order needs at least.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use hdrhistogram::Histogram;
+use tokio::process::Command;
+
+use crate::load::histogram;
+
+/// `BEGIN`, a row of state, a message, `COMMIT`.
+const TWO_INSERTS: &str = include_str!("../../sql/two_inserts.sql");
+pub(super) const TABLES: &str = include_str!("../../sql/tables.sql");
+
+/// What pgbench measured.
+#[derive(Debug)]
+pub(crate) struct Transactions {
+    pub(crate) per_second: f64,
+    /// In microseconds.
+    pub(crate) latency: Histogram<u64>,
+}
+
+/// Runs the two inserts with so many clients, as prepared statements.
+///
+/// # Errors
+///
+/// If pgbench can't be run or fails.
+pub(super) async fn two_inserts(
+    database: &str,
+    clients: usize,
+    duration: Duration,
+) -> anyhow::Result<Transactions> {
+    let folder = Folder::create()?;
+    let script = folder.0.join("two_inserts.sql");
+    std::fs::write(&script, TWO_INSERTS)?;
+    let pgbench = std::env::var_os("PGBENCH").unwrap_or_else(|| "pgbench".into());
+    let output = Command::new(pgbench)
+        .args(["--no-vacuum", "--protocol=prepared", "--log"])
+        .arg(format!("--file={}", script.display()))
+        .arg(format!("--log-prefix={}", folder.0.join("log").display()))
+        .arg(format!("--client={clients}"))
+        .arg(format!("--jobs={}", clients.min(2)))
+        .arg(format!("--time={}", duration.as_secs()))
+        .arg(database)
+        .output()
+        .await
+        .context("pgbench can't be run")?;
+    if !output.status.success() {
+        bail!("pgbench: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let latency = folder.latencies()?;
+    Ok(Transactions {
+        per_second: latency.len() as f64 / duration.as_secs_f64(),
+        latency,
+    })
+}
+
+/// A folder for pgbench's logs, gone when dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn create() -> anyhow::Result<Self> {
+        let folder = std::env::temp_dir().join(format!("waybill-bench.{}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        Ok(Self(folder))
+    }
+
+    /// The third column of every line of every log: the transaction's time in microseconds.
+    fn latencies(&self) -> anyhow::Result<Histogram<u64>> {
+        let mut latency = histogram();
+        for file in std::fs::read_dir(&self.0)? {
+            let path = file?.path();
+            if is_log(&path) {
+                for line in std::fs::read_to_string(&path)?.lines() {
+                    let micros = line.split(' ').nth(2).context("a line of pgbench's log")?;
+                    latency.saturating_record(micros.parse()?);
+                }
+            }
+        }
+        Ok(latency)
+    }
+}
+
+fn is_log(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with("log."))
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // In the system's folder for what is temporary.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

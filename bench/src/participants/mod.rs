@@ -1,0 +1,228 @@
+//! Two participants that know only the bus, each a process of its own: a publisher with a full
+//! outbox, and a consumer with a full queue.
+
+mod program;
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use event_bus::Lineage;
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use lapin::{Connection, ConnectionProperties};
+use sqlx::PgPool;
+use test_servers::{TestBroker, TestDatabase, eventually};
+use tokio::process::{Child, Command};
+
+use self::program::WorkDone;
+pub(crate) use self::program::{Participation, Role, run};
+
+/// A million messages take some minutes on a small machine.
+const BOUND: Duration = Duration::from_secs(300);
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Schemas, a virtual host, and the consumer's queue, bound for what the publisher tells.
+pub(crate) struct Participants {
+    // Dropped in this order, connections first.
+    publisher: PgPool,
+    consumer: PgPool,
+    broker: TestBroker,
+    database: TestDatabase,
+}
+
+impl Participants {
+    pub(crate) async fn prepare() -> anyhow::Result<Self> {
+        let database = TestDatabase::create(&["publisher", "consumer"]).await;
+        let participants = Self {
+            publisher: database.pool("publisher").await,
+            consumer: database.pool("consumer").await,
+            broker: TestBroker::create().await,
+            database,
+        };
+        event_bus::migrate(&participants.publisher).await?;
+        event_bus::migrate(&participants.consumer).await?;
+        let effects = "create table effects (
+                           number bigint generated always as identity primary key,
+                           message_id uuid not null)";
+        sqlx::query(effects).execute(&participants.consumer).await?;
+        // Whoever has taken part once has its queue.
+        let consumer = participants.start(Role::Set)?;
+        eventually("the consumer has its queue", BOUND, async || {
+            let bindings = participants.broker.bindings("consumer").await;
+            (!bindings.is_empty()).then_some(())
+        })
+        .await;
+        consumer.stop().await?;
+        Ok(participants)
+    }
+
+    /// Starts a participant as a process of its own.
+    pub(crate) fn start(&self, role: Role) -> anyhow::Result<Participant> {
+        let child = Command::new(std::env::current_exe()?)
+            .arg("participate")
+            .arg(match role {
+                Role::Publisher => "publisher",
+                Role::OneByOne => "one-by-one",
+                Role::Set => "set",
+            })
+            .env("DATABASE_URL", self.database.url(role.name()))
+            .env("AMQP_URL", self.broker.url())
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()?;
+        Ok(Participant(child))
+    }
+
+    /// Fills the publisher's outbox with one commit.
+    pub(crate) async fn fill_outbox(&self, messages: i64, body: usize) -> anyhow::Result<()> {
+        let (attributes, body) = Self::pattern(body)?;
+        // A UUIDv7 each, of this moment.
+        sqlx::query(
+            "insert into outbox (attributes, body)
+             select jsonb_set($1, '{id}', to_jsonb(
+                        overlay(($1 ->> 'id') placing substr(gen_random_uuid()::text, 15) from 15))),
+                    $2
+             from generate_series(1, $3)",
+        )
+        .bind(attributes)
+        .bind(body)
+        .bind(messages)
+        .execute(&self.publisher)
+        .await?;
+        Ok(())
+    }
+
+    /// What one message looks like in the outbox, written by the bus itself.
+    fn pattern(body: usize) -> anyhow::Result<(serde_json::Value, Vec<u8>)> {
+        let around = serde_json::to_vec(&WorkDone {
+            filling: String::new(),
+        })?
+        .len();
+        let envelope = event_bus::Envelope::encode(
+            "publisher",
+            Lineage::begin(),
+            &WorkDone {
+                filling: "x".repeat(body.saturating_sub(around)),
+            },
+        )?;
+        Ok((serde_json::to_value(&envelope)?, envelope.body.to_vec()))
+    }
+
+    /// Empties the outbox through a publisher that is up and idle when it fills. Returns messages
+    /// a second, from the commit to the deletion of the last row.
+    pub(crate) async fn relay(&self, messages: i64, body: usize) -> anyhow::Result<f64> {
+        let before = self.queued().await?;
+        let publisher = self.start(Role::Publisher)?;
+        self.wait_for_leader().await;
+        self.fill_outbox(messages, body).await?;
+        let started = Instant::now();
+        sqlx::query("select pg_notify('event_bus_relay.publisher', '')")
+            .execute(&self.publisher)
+            .await?;
+        let last = "select coalesce(max(position), 0) from outbox";
+        let last: i64 = sqlx::query_scalar(last).fetch_one(&self.publisher).await?;
+        // Looking for the first row would read past all that are deleted.
+        let is_gone = "select not exists (select from outbox where position = $1)";
+        until_true(&self.publisher, is_gone, last).await?;
+        let is_empty = "select not exists (select from outbox where position <= $1)";
+        until_true(&self.publisher, is_empty, last).await?;
+        let took = started.elapsed();
+        publisher.stop().await?;
+        let relayed = self.queued().await? - before;
+        ensure!(
+            relayed == messages,
+            "{relayed} of {messages} messages are in the queue"
+        );
+        Ok(messages as f64 / took.as_secs_f64())
+    }
+
+    /// Handles what is in the queue, from when the consumer starts to take messages until the
+    /// effect of the last one is committed. Returns messages a second.
+    pub(crate) async fn consume(&self, role: Role, messages: i64) -> anyhow::Result<f64> {
+        let handled = "select count(*) from effects";
+        let before: i64 = sqlx::query_scalar(handled)
+            .fetch_one(&self.consumer)
+            .await?;
+        let reached = "select coalesce((select last_value from pg_sequences
+                                        where schemaname = 'consumer'
+                                          and sequencename = 'effects_number_seq'), 0) >= $1";
+        let consumer = self.start(role)?;
+        until_true(&self.consumer, reached, before + 1).await?;
+        let started = Instant::now();
+        until_true(&self.consumer, reached, before + messages).await?;
+        let committed = "select count(*) >= $1 from effects";
+        until_true(&self.consumer, committed, before + messages).await?;
+        let took = started.elapsed();
+        consumer.stop().await?;
+        let after: i64 = sqlx::query_scalar(handled)
+            .fetch_one(&self.consumer)
+            .await?;
+        ensure!(
+            after - before == messages,
+            "{} effects of {messages}",
+            after - before
+        );
+        Ok(messages as f64 / took.as_secs_f64())
+    }
+
+    /// How many messages wait for the consumer, as the queue itself says.
+    async fn queued(&self) -> anyhow::Result<i64> {
+        let connection =
+            Connection::connect(&self.broker.url(), ConnectionProperties::default()).await?;
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let channel = connection.create_channel().await?;
+        let queue = channel
+            .queue_declare("consumer".into(), passive, FieldTable::default())
+            .await?;
+        connection.close(200, "looked".into()).await?;
+        Ok(queue.message_count().into())
+    }
+
+    async fn wait_for_leader(&self) {
+        eventually("the publisher leads", BOUND, async || {
+            let listening = "select exists (select from pg_stat_activity
+                                            where datname = current_database()
+                                              and usename = 'publisher'
+                                              and query ilike 'listen %')";
+            let listening: bool = sqlx::query_scalar(listening)
+                .fetch_one(&self.publisher)
+                .await
+                .ok()?;
+            listening.then_some(())
+        })
+        .await;
+    }
+}
+
+/// A participant's process.
+pub(crate) struct Participant(Child);
+
+impl Participant {
+    async fn stop(mut self) -> anyhow::Result<()> {
+        let id = self.0.id().context("it has ended by itself")?;
+        Command::new("kill").arg(id.to_string()).status().await?;
+        let ended = self.0.wait().await?;
+        ensure!(ended.success(), "a participant ended with {ended}");
+        Ok(())
+    }
+}
+
+/// Asks every few milliseconds.
+async fn until_true(pool: &PgPool, question: &'static str, number: i64) -> anyhow::Result<()> {
+    let asking = async {
+        loop {
+            let is_true = sqlx::query_scalar(question).bind(number);
+            if is_true.fetch_one(pool).await? {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    };
+    tokio::time::timeout(BOUND, asking)
+        .await
+        .with_context(|| format!("waited in vain until: {question}"))?
+}
