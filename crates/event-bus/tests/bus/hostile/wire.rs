@@ -72,11 +72,11 @@ async fn headers_that_would_take_the_stack_or_the_memory_make_dead_letters() {
         [b"F", &long_string(&entry)[..]].concat()
     };
     let bomb = |value: Vec<u8>| placed().headers(&[&short_string(b"bomb")[..], &value].concat());
-    scene.publish(bomb(nest(12_000, &in_array))).await;
-    scene.publish(bomb(nest(10_000, &in_table))).await;
-    scene.publish(bomb(in_array(&[b'V'; 60_000]))).await;
+    scene.publish(bomb(nest(5_000, &in_array))).await;
+    scene.publish(bomb(nest(5_000, &in_table))).await;
+    scene.publish(bomb(in_array(&[b'V'; 30_000]))).await;
     scene
-        .publish(placed().headers(&[0, b'V'].repeat(30_000)))
+        .publish(placed().headers(&[0, b'V'].repeat(15_000)))
         .await;
     // The largest frame that fits: the broker itself would make it larger.
     let largest = 131_072 - 8 - 12 - 2 - 4 - 6 - 37 - 18;

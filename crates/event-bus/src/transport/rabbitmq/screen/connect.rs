@@ -16,16 +16,18 @@ use lapin::tcp::{AMQPUriTcpExt as _, AsyncTcpStream};
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
 
-use super::Screened;
+use super::{FRAME_MAX, Screened};
 
 /// Screened above TLS, where what is read is AMQP.
 type ScreenedTcpStream = Screened<AsyncTcpStream<<Tokio as Reactor>::TcpStream>>;
 
 /// Connects to a broker.
 pub(in super::super) async fn connect(
-    address: AMQPUri,
+    mut address: AMQPUri,
     properties: ConnectionProperties,
 ) -> lapin::Result<Connection> {
+    // Whatever the address says: the screen lets pass what fits into this.
+    address.query.frame_max = Some(FRAME_MAX);
     let tokio = TokioRuntime::tokio_current();
     let runtime = Runtime::new(Screening(tokio.clone()));
     let open = async move |address: AMQPUri, _runtime: Runtime<Screening>| {

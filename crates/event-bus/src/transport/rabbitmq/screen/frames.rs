@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::{REFUSED, properties};
+use super::{FRAME_MAX, REFUSED, properties};
 use crate::envelope::MAX_BODY_BYTES;
 
 const METHOD: u8 = 1;
@@ -21,10 +21,10 @@ const HEAD: usize = 7;
 const LONGEST_DELIVERY: usize = 1100;
 /// Of a header frame: class, weight and the size of the body.
 const BEFORE_PROPERTIES: usize = 12;
-/// The largest header frame that is passed on. The broker adds headers of its own to a message it
-/// delivers again, which can push a frame over the negotiated size; and a frame full of tiny values
-/// takes forty times its size in memory.
-const LARGEST_HEADER: usize = 64 * 1024;
+/// The largest header frame that is passed on, as the client takes no larger frame. Other clients may
+/// publish with larger ones, the broker adds headers of its own to a message it delivers again, and it
+/// can't part a header frame to keep to the negotiated size.
+const LARGEST_HEADER: usize = FRAME_MAX as usize - HEAD - 1;
 /// What is kept of a body over the limit: enough to tell that it is.
 const CUT_AT: usize = MAX_BODY_BYTES + 1;
 

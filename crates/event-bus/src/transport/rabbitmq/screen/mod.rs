@@ -30,8 +30,13 @@ use self::frames::Screen;
 /// The header that replaces properties which the client must not see. Its value says why.
 pub(super) const REFUSED: &str = "event-bus-refused";
 
-/// As much as a frame of the broker's default size, so that large bodies take few calls.
-const READ_BYTES: usize = 128 * 1024;
+/// The size of a frame that is negotiated with the broker, in bytes. The client keeps thirty-two of
+/// them ready for each direction of a connection, which at the broker's own 128 KiB would be most of
+/// a service's memory.
+const FRAME_MAX: u32 = 32 * 1024;
+
+/// A few frames, so that large bodies take few calls.
+const READ_BYTES: usize = 64 * 1024;
 
 /// A connection whose incoming half is screened.
 pub(super) struct Screened<S> {

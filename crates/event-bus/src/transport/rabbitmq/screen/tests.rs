@@ -74,7 +74,7 @@ fn what_a_client_can_not_read_is_replaced_by_the_reason() {
     assert_eq!(screened(&hostile, &[]), expected);
 
     let hostile = [header(7, 9, &vec![0; 70_000]), header(7, 9, &[0, 0])].concat();
-    let objection = "its properties are 70012 bytes, more than the 65536 that are read";
+    let objection = "its properties are 70012 bytes, more than the 32760 that are read";
     let expected = [refused(7, 9, objection), header(7, 9, &[0, 0])].concat();
     assert_eq!(screened(&hostile, &[]), expected);
 }
