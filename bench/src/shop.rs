@@ -12,7 +12,8 @@ use uuid::Uuid;
 
 use crate::load::{Load, Outcome, Pace};
 
-const BOUND: Duration = Duration::from_secs(120);
+/// How long a service may take to be ready, and an order to be answered.
+pub(crate) const BOUND: Duration = Duration::from_secs(120);
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 /// Of each product, which is as many as catalog allows.
 const STOCK: i32 = 999_999;
@@ -95,7 +96,7 @@ impl Shop {
         Ok(u64::try_from(changes.unwrap_or(0))?)
     }
 
-    /// Waits until the states have changed so often, and makes sure that no order is left.
+    /// Waits until the states have changed so often.
     pub(crate) async fn wait_for_changes(&self, changes: u64) -> anyhow::Result<()> {
         let started = Instant::now();
         while self.changes().await? < changes {
@@ -108,7 +109,7 @@ impl Shop {
         Ok(())
     }
 
-    /// Makes sure that every order has its answer, and that it was a yes.
+    /// Waits until every order has its answer, and that was a yes.
     pub(crate) async fn expect_all_confirmed(&self) -> anyhow::Result<()> {
         let others = "select count(*) from orders where state <> 'confirmed'";
         let started = Instant::now();

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use clap::ValueEnum as _;
 use event_bus::Lineage;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
@@ -58,14 +59,11 @@ impl Participants {
     }
 
     /// Starts a participant as a process of its own.
-    pub(crate) fn start(&self, role: Role) -> anyhow::Result<Participant> {
+    fn start(&self, role: Role) -> anyhow::Result<Participant> {
+        let value = role.to_possible_value().context("every role has a name")?;
         let child = Command::new(std::env::current_exe()?)
             .arg("participate")
-            .arg(match role {
-                Role::Publisher => "publisher",
-                Role::OneByOne => "one-by-one",
-                Role::Set => "set",
-            })
+            .arg(value.get_name())
             .env("DATABASE_URL", self.database.url(role.name()))
             .env("AMQP_URL", self.broker.url())
             .stdin(Stdio::null())
@@ -75,7 +73,7 @@ impl Participants {
     }
 
     /// Fills the publisher's outbox with one commit.
-    pub(crate) async fn fill_outbox(&self, messages: i64, body: usize) -> anyhow::Result<()> {
+    async fn fill_outbox(&self, messages: i64, body: usize) -> anyhow::Result<()> {
         let (attributes, body) = Self::pattern(body)?;
         // A UUIDv7 each, of this moment.
         sqlx::query(
@@ -199,7 +197,7 @@ impl Participants {
 }
 
 /// A participant's process.
-pub(crate) struct Participant(Child);
+struct Participant(Child);
 
 impl Participant {
     async fn stop(mut self) -> anyhow::Result<()> {

@@ -4,16 +4,15 @@ use std::time::Duration;
 
 use system_tests::Name;
 
-use super::orders::unpaced;
+use super::orders::{PRODUCTS, unpaced};
 use crate::limits;
 use crate::participants::{Participants, Role};
 use crate::report::Figure;
 use crate::report::Unit::PerSecond;
-use crate::shop::Shop;
+use crate::shop::{BOUND, Shop};
 
 const ROW: &str = "growth";
 const DURATION: Duration = Duration::from_secs(10);
-const PRODUCTS: usize = 1000;
 const MANY_PRODUCTS: usize = 10_000;
 /// Rows in the outbox.
 const BACKLOGS: [i64; 3] = [1_000, 100_000, 1_000_000];
@@ -54,7 +53,7 @@ async fn orders(products: usize, catalogs: usize) -> anyhow::Result<f64> {
     for _ in 1..catalogs {
         shop.system.add_replica(Name::Catalog).start();
     }
-    shop.system.wait_until_ready(DURATION).await;
+    shop.system.wait_until_ready(BOUND).await;
     unpaced(&shop, DURATION / 4).await?;
     Ok(unpaced(&shop, DURATION).await?.per_second)
 }
