@@ -19,45 +19,30 @@ pub(crate) struct OutboxRow {
     pub(crate) envelope: Envelope,
 }
 
-/// Adds messages in the given order.
+/// Adds messages, those to be published now in the given order, and those that wait for their time.
 pub(crate) async fn insert(
     connection: &mut PgConnection,
-    envelopes: &[Envelope],
+    now: &[Envelope],
+    later: &[(Timestamp, Envelope)],
 ) -> Result<(), sqlx::Error> {
-    if envelopes.is_empty() {
-        return Ok(());
-    }
-    let attributes: Vec<_> = envelopes.iter().map(Json).collect();
-    let bodies: Vec<&[u8]> = envelopes.iter().map(|e| e.body.as_ref()).collect();
+    let attributes: Vec<_> = now.iter().map(Json).collect();
+    let bodies: Vec<&[u8]> = now.iter().map(|e| e.body.as_ref()).collect();
+    let later_ids: Vec<Uuid> = later.iter().map(|(_, e)| e.id).collect();
+    let due: Vec<_> = later.iter().map(|(at, _)| at.to_sqlx()).collect();
+    let later_attributes: Vec<_> = later.iter().map(|(_, e)| Json(e)).collect();
+    let later_bodies: Vec<&[u8]> = later.iter().map(|(_, e)| e.body.as_ref()).collect();
     sqlx::query!(
-        "insert into outbox (attributes, body) select * from unnest($1::jsonb[], $2::bytea[])",
+        "with later as (
+             insert into outbox_scheduled (message_id, due_at, attributes, body)
+             select * from unnest($3::uuid[], $4::timestamptz[], $5::jsonb[], $6::bytea[])
+         )
+         insert into outbox (attributes, body) select * from unnest($1::jsonb[], $2::bytea[])",
         &attributes as _,
         &bodies as _,
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// Adds messages that wait for their time.
-pub(crate) async fn insert_scheduled(
-    connection: &mut PgConnection,
-    scheduled: &[(Timestamp, Envelope)],
-) -> Result<(), sqlx::Error> {
-    if scheduled.is_empty() {
-        return Ok(());
-    }
-    let ids: Vec<Uuid> = scheduled.iter().map(|(_, e)| e.id).collect();
-    let due: Vec<_> = scheduled.iter().map(|(at, _)| at.to_sqlx()).collect();
-    let attributes: Vec<_> = scheduled.iter().map(|(_, e)| Json(e)).collect();
-    let bodies: Vec<&[u8]> = scheduled.iter().map(|(_, e)| e.body.as_ref()).collect();
-    sqlx::query!(
-        "insert into outbox_scheduled (message_id, due_at, attributes, body)
-         select * from unnest($1::uuid[], $2::timestamptz[], $3::jsonb[], $4::bytea[])",
-        &ids,
+        &later_ids,
         &due as _,
-        &attributes as _,
-        &bodies as _,
+        &later_attributes as _,
+        &later_bodies as _,
     )
     .execute(connection)
     .await?;

@@ -165,9 +165,9 @@ impl UnitOfWork {
             sqlx::query("select 1")
                 .execute(&mut *self.transaction)
                 .await?;
+        } else {
+            outbox::insert(&mut self.transaction, now, later).await?;
         }
-        outbox::insert(&mut self.transaction, now).await?;
-        outbox::insert_scheduled(&mut self.transaction, later).await?;
         let has_messages = !now.is_empty();
         let first_due = later.iter().map(|(at, _)| *at).min();
         self.transaction.commit().await?;

@@ -49,11 +49,10 @@ impl BatchHandler<OrderPlacedEto> for ReserveStock {
         }
 
         let taken = allocation.taken();
-        if !taken.is_empty() && storage::take(work, taken).await? != taken.len() {
+        if !allocation.decisions().is_empty()
+            && storage::settle(work, allocation.decisions(), taken).await? != taken.len()
+        {
             return Err(HandlerError::retry(StockMoved));
-        }
-        if !allocation.decisions().is_empty() {
-            storage::insert(work, allocation.decisions()).await?;
         }
         Ok(())
     }

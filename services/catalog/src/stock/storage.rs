@@ -52,52 +52,46 @@ pub(crate) async fn settled(
         .collect())
 }
 
-/// Takes from the stock what was reserved of each product, wherever there is enough, and tells of
-/// how many products.
-pub(crate) async fn take(
+/// Keeps what was decided about orders that had not asked before, and takes from the stock what was
+/// reserved of each product, wherever there is enough. Tells from how many products.
+///
+/// Fails if an order has got its row from another unit of work in the meantime.
+pub(crate) async fn settle(
     connection: &mut PgConnection,
+    decisions: &[(StockRequest, ReservationState)],
     taken: &BTreeMap<ProductId, i32>,
 ) -> Result<usize, sqlx::Error> {
     let (products, quantities): (Vec<_>, Vec<_>) =
         taken.iter().map(|(id, quantity)| (id.0, *quantity)).unzip();
-    let done = sqlx::query!(
-        "update products set stock_count = stock_count - taken.quantity
-         from unnest($1::uuid[], $2::int[]) as taken (id, quantity)
-         where products.id = taken.id and stock_count >= taken.quantity",
-        &products,
-        &quantities,
-    )
-    .execute(connection)
-    .await?;
-    Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
-}
-
-/// Keeps what was decided about orders that had not asked before.
-///
-/// Fails if one of them has got its row from another unit of work in the meantime.
-pub(crate) async fn insert(
-    connection: &mut PgConnection,
-    decisions: &[(StockRequest, ReservationState)],
-) -> Result<(), sqlx::Error> {
     let orders: Vec<_> = decisions.iter().map(|(r, _)| r.order.0).collect();
-    let products: Vec<_> = decisions.iter().map(|(r, _)| r.product.0).collect();
-    let quantities: Vec<_> = decisions
+    let asked_for: Vec<_> = decisions.iter().map(|(r, _)| r.product.0).collect();
+    let asked: Vec<_> = decisions
         .iter()
         .map(|(r, _)| i64::from(r.quantity.get()))
         .collect();
     let states: Vec<_> = decisions.iter().map(|(_, state)| *state).collect();
-    sqlx::query!(
-        "insert into reservations (order_id, product_id, quantity, state)
-         select * from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[]) as new (id)
-         order by new.id",
-        &orders,
+    let less_in_stock = sqlx::query_scalar!(
+        r#"with taken as (
+               update products set stock_count = stock_count - taken.quantity
+               from unnest($1::uuid[], $2::int[]) as taken (id, quantity)
+               where products.id = taken.id and stock_count >= taken.quantity
+               returning products.id
+           ), decided as (
+               insert into reservations (order_id, product_id, quantity, state)
+               select * from unnest($3::uuid[], $4::uuid[], $5::bigint[], $6::text[]) as new (id)
+               order by new.id
+           )
+           select count(*) as "count!" from taken"#,
         &products,
         &quantities,
+        &orders,
+        &asked_for,
+        &asked,
         &states as _,
     )
-    .execute(connection)
+    .fetch_one(connection)
     .await?;
-    Ok(())
+    Ok(usize::try_from(less_in_stock).unwrap_or(usize::MAX))
 }
 
 /// What was decided before about these orders and what they hold, locked until the unit of work

@@ -19,7 +19,6 @@ use event_contracts::ordering::OrderPlacedEto;
 use jiff::Timestamp;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use super::history::{Cause, Origin, Record, What};
 use super::messages::ConfirmationDue;
 use super::order::{Draft, Order};
 use super::storage;
@@ -200,15 +199,11 @@ impl Writer {
         if placed.is_empty() {
             return Ok(answers);
         }
-        let orders: Vec<&Order> = placed.iter().map(|(order, _)| *order).collect();
-        storage::insert_placed(&mut work, &orders).await?;
-        let causes: Vec<Cause> = placed.iter().map(|pair| cause_of(*pair)).collect();
-        let records: Vec<_> = orders
+        let with_trace: Vec<_> = placed
             .iter()
-            .zip(&causes)
-            .map(|pair| first_record(pair))
+            .map(|(order, lineage)| (*order, lineage.trace.trace_id()))
             .collect();
-        storage::insert_history(&mut work, &records).await?;
+        storage::insert_placed(&mut work, &with_trace).await?;
         let due = Timestamp::now() + self.confirmation_timeout;
         for (order, lineage) in placed {
             work.inherit(lineage.clone());
@@ -225,25 +220,6 @@ fn price(draft: &Draft, product: Option<&Product>) -> Result<Order, NotPlaced> {
         None => Err(NotPlaced::ProductUnheard),
         Some(product) if product.deleted => Err(NotPlaced::ProductGone),
         Some(product) => Ok(Order::place(draft.clone(), product)),
-    }
-}
-
-fn cause_of((order, lineage): (&Order, &Lineage)) -> Cause {
-    Cause {
-        origin: order
-            .customer_id
-            .map_or(Origin::Guest, |id| Origin::User(id.0)),
-        trace_id: lineage.trace.trace_id().map(str::to_owned),
-    }
-}
-
-fn first_record<'a>((order, cause): (&&Order, &'a Cause)) -> Record<'a> {
-    Record {
-        order_id: order.id,
-        what: What::Placed,
-        from: None,
-        to: order.state,
-        cause,
     }
 }
 

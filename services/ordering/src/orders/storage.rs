@@ -5,36 +5,49 @@ use std::collections::HashMap;
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
-use super::history::{HistoryRow, Origin, Record};
+use super::history::{HistoryRow, Origin, Record, What};
 use super::{CustomerName, Order, OrderState, Reason};
 use crate::ids::{CustomerId, OrderId, ProductId};
 use crate::money::Money;
 
-/// Adds orders that were just placed, all with one statement.
+/// Adds orders that were just placed, each with the first entry of its history and the trace that
+/// it belongs to, all with one statement.
 pub(crate) async fn insert_placed(
     connection: &mut PgConnection,
-    orders: &[&Order],
+    placed: &[(&Order, Option<&str>)],
 ) -> Result<(), sqlx::Error> {
-    fn column<T>(orders: &[&Order], value: impl Fn(&Order) -> T) -> Vec<T> {
-        orders.iter().map(|order| value(order)).collect()
+    fn column<'a, T>(
+        placed: &[(&'a Order, Option<&str>)],
+        value: impl Fn(&'a Order) -> T,
+    ) -> Vec<T> {
+        placed.iter().map(|(order, _)| value(order)).collect()
     }
+    let trace_ids: Vec<_> = placed.iter().map(|(_, trace_id)| *trace_id).collect();
     sqlx::query!(
-        "insert into orders (id, customer_name, customer_id, product_id, product_name, quantity,
-                             unit_price, placed_at, updated_at)
-         select id, customer_name, customer_id, product_id, product_name, quantity,
-                unit_price, placed_at, placed_at
-         from unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::text[], $6::integer[],
-                     $7::numeric[], $8::timestamptz[])
-           as placed (id, customer_name, customer_id, product_id, product_name, quantity,
-                      unit_price, placed_at)",
-        &column(orders, |order| order.id.0),
-        &column(orders, |order| order.customer_name.as_str().to_owned()),
-        &column(orders, |order| order.customer_id.map(|id| id.0)) as _,
-        &column(orders, |order| order.product_id.0),
-        &column(orders, |order| order.product_name.clone()),
-        &column(orders, |order| order.quantity.get().cast_signed()),
-        &column(orders, |order| order.unit_price.amount()),
-        &column(orders, |order| jiff_sqlx::Timestamp::from(order.placed_at)) as _,
+        "with placed as (
+             insert into orders (id, customer_name, customer_id, product_id, product_name, quantity,
+                                 unit_price, placed_at, updated_at)
+             select id, customer_name, customer_id, product_id, product_name, quantity,
+                    unit_price, placed_at, placed_at
+             from unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::text[], $6::integer[],
+                         $7::numeric[], $8::timestamptz[])
+               as placed (id, customer_name, customer_id, product_id, product_name, quantity,
+                          unit_price, placed_at)
+         )
+         insert into order_history (order_id, what, to_state, user_id, trace_id)
+         select id, $10, $11, customer_id, trace_id
+         from unnest($1::uuid[], $3::uuid[], $9::text[]) as placed (id, customer_id, trace_id)",
+        &column(placed, |order| order.id.0),
+        &column(placed, |order| order.customer_name.as_str()) as _,
+        &column(placed, |order| order.customer_id.map(|id| id.0)) as _,
+        &column(placed, |order| order.product_id.0),
+        &column(placed, |order| order.product_name.as_str()) as _,
+        &column(placed, |order| order.quantity.get().cast_signed()),
+        &column(placed, |order| order.unit_price.amount()),
+        &column(placed, |order| jiff_sqlx::Timestamp::from(order.placed_at)) as _,
+        &trace_ids as _,
+        What::Placed as What,
+        OrderState::Placed as OrderState,
     )
     .execute(connection)
     .await?;
@@ -101,24 +114,50 @@ pub(crate) async fn lock_states(
     Ok(rows.into_iter().map(|row| (row.id, row.state)).collect())
 }
 
-/// Brings orders, each at most once, into a state, and gives them back as they are then.
-pub(crate) async fn set_state(
+/// An order's way into another state.
+#[derive(Debug)]
+pub(crate) struct Change {
+    pub(crate) order_id: OrderId,
+    pub(crate) to: OrderState,
+    pub(crate) reason: Option<Reason>,
+}
+
+/// Brings orders, each at most once, into other states, adds entries to the histories, and gives
+/// back what has changed as it is then, all with one statement.
+pub(crate) async fn change_states(
     connection: &mut PgConnection,
-    changes: &[(OrderId, Option<Reason>)],
-    state: OrderState,
+    changes: &[Change],
+    records: &[Record<'_>],
 ) -> Result<Vec<Order>, sqlx::Error> {
-    let ids: Vec<Uuid> = changes.iter().map(|(id, _)| id.0).collect();
-    let reasons: Vec<Option<Reason>> = changes.iter().map(|(_, reason)| *reason).collect();
+    let ids: Vec<Uuid> = changes.iter().map(|change| change.order_id.0).collect();
+    let states: Vec<OrderState> = changes.iter().map(|change| change.to).collect();
+    let reasons: Vec<Option<Reason>> = changes.iter().map(|change| change.reason).collect();
+    let entries = Entries::of(records);
     sqlx::query_as!(
         Order,
-        "update orders
-         set state = $3, reason = change.reason, version = version + 1, updated_at = now()
-         from unnest($1::uuid[], $2::text[]) as change (id, reason)
+        "with noted as (
+             insert into order_history (order_id, what, from_state, to_state, message_id,
+                                        message_name, user_id, trace_id)
+             select * from unnest($4::uuid[], $5::text[], $6::text[], $7::text[], $8::uuid[],
+                                  $9::text[], $10::uuid[], $11::text[])
+         )
+         update orders
+         set state = change.state, reason = change.reason, version = version + 1,
+             updated_at = now()
+         from unnest($1::uuid[], $2::text[], $3::text[]) as change (id, state, reason)
          where orders.id = change.id
          returning orders.*",
         &ids,
+        &states as _,
         &reasons as _,
-        state as OrderState,
+        &entries.order_ids,
+        &entries.what as _,
+        &entries.from as _,
+        &entries.to as _,
+        &entries.message_ids as _,
+        &entries.message_names as _,
+        &entries.user_ids as _,
+        &entries.trace_ids as _,
     )
     .fetch_all(connection)
     .await
@@ -189,38 +228,62 @@ pub(crate) async fn insert_history(
     connection: &mut PgConnection,
     records: &[Record<'_>],
 ) -> Result<(), sqlx::Error> {
-    fn column<'a, T>(records: &[Record<'a>], value: impl Fn(&Record<'a>) -> T) -> Vec<T> {
-        records.iter().map(value).collect()
-    }
     if records.is_empty() {
         return Ok(());
     }
+    let entries = Entries::of(records);
     sqlx::query!(
         "insert into order_history (order_id, what, from_state, to_state, message_id, message_name,
                                     user_id, trace_id)
          select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[],
                               $6::text[], $7::uuid[], $8::text[])",
-        &column(records, |record| record.order_id.0),
-        &column(records, |record| record.what) as _,
-        &column(records, |record| record.from) as _,
-        &column(records, |record| record.to) as _,
-        &column(records, |record| match record.cause.origin {
-            Origin::Message(id, _) => Some(id),
-            Origin::User(_) | Origin::Guest => None,
-        }) as _,
-        &column(records, |record| match &record.cause.origin {
-            Origin::Message(_, name) => Some(name.as_str()),
-            Origin::User(_) | Origin::Guest => None,
-        }) as _,
-        &column(records, |record| match record.cause.origin {
-            Origin::User(id) => Some(id),
-            Origin::Message(..) | Origin::Guest => None,
-        }) as _,
-        &column(records, |record| record.cause.trace_id.as_deref()) as _,
+        &entries.order_ids,
+        &entries.what as _,
+        &entries.from as _,
+        &entries.to as _,
+        &entries.message_ids as _,
+        &entries.message_names as _,
+        &entries.user_ids as _,
+        &entries.trace_ids as _,
     )
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Entries of histories, column by column.
+#[derive(Default)]
+struct Entries<'a> {
+    order_ids: Vec<Uuid>,
+    what: Vec<What>,
+    from: Vec<Option<OrderState>>,
+    to: Vec<OrderState>,
+    message_ids: Vec<Option<Uuid>>,
+    message_names: Vec<Option<&'a str>>,
+    user_ids: Vec<Option<Uuid>>,
+    trace_ids: Vec<Option<&'a str>>,
+}
+
+impl<'a> Entries<'a> {
+    fn of(records: &[Record<'a>]) -> Self {
+        let mut entries = Self::default();
+        for record in records {
+            let (message_id, message_name, user_id) = match &record.cause.origin {
+                Origin::Message(id, name) => (Some(*id), Some(name.as_str()), None),
+                Origin::User(id) => (None, None, Some(*id)),
+                Origin::Guest => (None, None, None),
+            };
+            entries.order_ids.push(record.order_id.0);
+            entries.what.push(record.what);
+            entries.from.push(record.from);
+            entries.to.push(record.to);
+            entries.message_ids.push(message_id);
+            entries.message_names.push(message_name);
+            entries.user_ids.push(user_id);
+            entries.trace_ids.push(record.cause.trace_id.as_deref());
+        }
+        entries
+    }
 }
 
 /// What happened to an order, oldest first.

@@ -9,7 +9,8 @@ use event_contracts::ordering::{OrderCancelledEto, OrderConfirmedEto, OrderRejec
 use uuid::Uuid;
 
 use super::history::{Cause, Record, What};
-use super::{Order, OrderState, Reason, Trigger, storage};
+use super::storage::{self, Change};
+use super::{Order, OrderState, Reason, Trigger};
 use crate::ids::OrderId;
 
 /// One order to which something happens.
@@ -44,7 +45,7 @@ pub(crate) async fn advance(
     let ids: Vec<Uuid> = steps.iter().map(|step| step.order_id.0).collect();
     let mut states = storage::lock_states(work, &ids).await?;
 
-    let mut changes: HashMap<OrderState, Vec<(OrderId, Option<Reason>)>> = HashMap::new();
+    let mut changes = Vec::with_capacity(steps.len());
     let mut records = Vec::with_capacity(steps.len());
     for step in steps {
         let Some(state) = states.get_mut(&step.order_id) else {
@@ -58,20 +59,20 @@ pub(crate) async fn advance(
             to: next.unwrap_or(*state),
             cause: &step.cause,
         });
-        if let Some(next) = next {
-            let change = (step.order_id, step.reason);
-            changes.entry(next).or_default().push(change);
-            // A second step for the same order meets the new state.
-            *state = next;
+        if let Some(to) = next {
+            changes.push(Change {
+                order_id: step.order_id,
+                to,
+                reason: step.reason,
+            });
+            // A second step for the same order meets the new state, in which nothing is done to it.
+            *state = to;
         }
     }
 
-    let mut changed: HashMap<OrderId, Order> = HashMap::new();
-    for (state, changes) in changes {
-        let orders = storage::set_state(work, &changes, state).await?;
-        changed.extend(orders.into_iter().map(|order| (order.id, order)));
-    }
-    storage::insert_history(work, &records).await?;
+    let changed = storage::change_states(work, &changes, &records).await?;
+    let mut changed: HashMap<OrderId, Order> =
+        changed.into_iter().map(|order| (order.id, order)).collect();
 
     let outcomes = steps.iter().map(|step| {
         match (changed.remove(&step.order_id), states.get(&step.order_id)) {
