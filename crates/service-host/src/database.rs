@@ -6,13 +6,16 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, PgPool};
+use sqlx::{ConnectOptions, Connection as _, PgPool};
 use tracing::log::LevelFilter;
 
 use crate::config::{ConfigError, DatabaseConfig};
 
 /// How long a request waits for a connection before it is told that the database is away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A connection that was in use so short a time ago is taken to live still.
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
 /// A pool that connects when it is first used, so that a service starts without its database.
 pub(crate) fn connect_lazily(
@@ -22,13 +25,20 @@ pub(crate) fn connect_lazily(
     let options = PgConnectOptions::from_str(config.url.expose_secret())
         .map_err(|_| ConfigError::new("DATABASE_URL", "can't be read"))?
         .application_name(service)
-        // A plan that was made when a table had no rows would be kept until the table is analyzed,
-        // which may be a minute and a million rows later.
-        .options([("plan_cache_mode", "force_custom_plan")])
+        // Plans are kept. One that was made while a table had no rows would go on to read all of it
+        // until the table is analyzed, which may be a minute and a million rows later. Where there is
+        // no other way, a plan counts as so dear then that PostgreSQL would compile it each time.
+        .options([("enable_seqscan", "off"), ("jit", "off")])
         .log_statements(LevelFilter::Trace);
     Ok(PgPoolOptions::new()
         .max_connections(config.max_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .before_acquire(|connection, metadata| {
+            Box::pin(async move {
+                Ok(metadata.idle_for < TRUSTED_FOR || connection.ping().await.is_ok())
+            })
+        })
         .connect_lazy_with(options))
 }
 

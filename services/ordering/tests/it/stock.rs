@@ -157,6 +157,32 @@ async fn many_answers_at_once_each_reach_their_order() {
     }
 }
 
+/// Of a table that was never analyzed PostgreSQL supposes that it has few rows, and a plan is kept.
+#[tokio::test]
+async fn orders_are_found_by_index_from_the_first_one_on() {
+    let shop = Shop::open().await;
+    let lamp = shop.sell("Lamp", "19.90").await;
+    let mut orders = Vec::new();
+    for _ in 0..40 {
+        orders.push(shop.order(&order_for(lamp, 1), None).await);
+    }
+    shop.catalog.publish(orders.iter().map(reserved)).await;
+    for order in &orders {
+        shop.becomes(order, "confirmed", None).await;
+    }
+
+    // The server counts a session's work when it has been idle for a while.
+    let read = eventually("the server has counted", SOON, async || {
+        let counts = "select seq_tup_read, n_tup_upd from pg_stat_user_tables
+                      where schemaname = 'ordering' and relname = 'orders'";
+        let (read, updates): (i64, i64) =
+            sqlx::query_as(counts).fetch_one(&shop.pool).await.unwrap();
+        (updates >= 40).then_some(read)
+    })
+    .await;
+    assert_eq!(read, 0, "all orders were read to find some");
+}
+
 #[tokio::test]
 async fn an_answer_for_no_order_is_kept_aside_and_the_others_go_on() {
     let shop = Shop::open().await;
