@@ -1,6 +1,7 @@
 //! The running bus.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -15,12 +16,12 @@ use crate::message::{Message, Posted};
 use crate::replicas::{ReplicaEntry, ReplicaState};
 use crate::running::Running;
 use crate::settings::BusSettings;
-use crate::signals;
 use crate::start_error::StartError;
 use crate::subscription::{Subscription, Tentative};
 use crate::transport::{Settlement, Transport};
 use crate::unit_of_work::{Publisher, UnitOfWork};
 use crate::wake::WakeUp;
+use crate::{outbox, signals};
 
 /// A participant of the bus, running. Cloning it is cheap and gives the same bus.
 #[derive(Debug, Clone)]
@@ -122,6 +123,18 @@ impl EventBus {
             paused_handlers: self.groups.paused(),
             unfilled_replicas: unfilled.map(|replica| replica.name).collect(),
         }
+    }
+
+    /// How long the first message of the outbox has been waiting to be published; zero if none is.
+    ///
+    /// For backpressure: whoever takes work in can take in less while this grows. It grows, too,
+    /// while the broker is away, see [`health`](Self::health).
+    ///
+    /// # Errors
+    ///
+    /// If the database fails.
+    pub async fn outbox_age(&self) -> Result<Duration, sqlx::Error> {
+        outbox::age(&self.pool).await
     }
 
     /// Adds a consumer group while the bus is running, and waits until nothing is missed any more:

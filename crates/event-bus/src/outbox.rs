@@ -1,6 +1,7 @@
 //! The outbox tables: all their SQL.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -107,6 +108,17 @@ pub(crate) async fn next(
             },
         })
         .collect())
+}
+
+/// How long the first message has been waiting.
+pub(crate) async fn age(pool: &PgPool) -> Result<Duration, sqlx::Error> {
+    let seconds = sqlx::query_scalar!(
+        r#"select extract(epoch from clock_timestamp() - created_at)::float8 as "age!"
+           from outbox order by position limit 1"#
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(Duration::try_from_secs_f64(seconds.unwrap_or(0.0)).unwrap_or_default())
 }
 
 /// Forgets rows whose messages the broker has confirmed.

@@ -1,6 +1,7 @@
 //! Orders: taking them, following them through their states, showing them.
 
 mod access;
+mod backpressure;
 mod body;
 mod customer_name;
 mod discounting;

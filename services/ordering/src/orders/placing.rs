@@ -8,8 +8,9 @@
 //! An order that can't be placed is answered alone and leaves the set as it is. If the database
 //! refuses the set, each order in it is tried by itself, so that only the one at fault fails.
 //!
-//! The queue is bounded: what does not fit is refused at once, so that more load shows at the
-//! front door and not as a growing backlog.
+//! The queue is bounded, and emptied no faster than messages leave the [outbox](super::backpressure):
+//! what does not fit is refused at once, so that more load shows at the front door and not as a
+//! growing backlog.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use event_contracts::ordering::OrderPlacedEto;
 use jiff::Timestamp;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
+use super::backpressure::Backpressure;
 use super::messages::ConfirmationDue;
 use super::order::{Draft, Order};
 use super::storage;
@@ -127,10 +129,12 @@ fn start_writers(bus: &EventBus, settings: &Settings) -> mpsc::Sender<Waiting> {
     metrics::describe_histogram!(PER_COMMIT, "Orders that shared a transaction.");
     let (queue, waiting) = mpsc::channel(settings.max_waiting_orders);
     let waiting = Arc::new(Mutex::new(waiting));
+    let backpressure = Arc::new(Backpressure::new(bus.clone()));
     for _ in 0..WRITERS {
         let writer = Writer {
             bus: bus.clone(),
             confirmation_timeout: settings.confirmation_timeout,
+            backpressure: backpressure.clone(),
         };
         tokio::spawn(writer.run(waiting.clone()));
     }
@@ -140,6 +144,7 @@ fn start_writers(bus: &EventBus, settings: &Settings) -> mpsc::Sender<Waiting> {
 struct Writer {
     bus: EventBus,
     confirmation_timeout: Duration,
+    backpressure: Arc<Backpressure>,
 }
 
 impl Writer {
@@ -156,6 +161,7 @@ impl Writer {
             // Whoever has gone away meanwhile was told nothing and gets no order.
             set.retain(|waiting| !waiting.answer.is_closed());
             self.place_all(std::mem::take(&mut set)).await;
+            self.backpressure.wait().await;
         }
     }
 

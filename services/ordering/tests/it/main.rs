@@ -4,6 +4,7 @@
 
 mod asyncapi;
 mod authorization;
+mod backpressure;
 mod cancelling;
 mod coalescing;
 mod customers;
