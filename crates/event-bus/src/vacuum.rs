@@ -7,9 +7,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{outbox, retries};
 
-/// A vacuum waits for this many times as long as the last one took: a transaction somewhere that
-/// stays open keeps it from freeing anything, and it takes longer each time.
-const REST: u32 = 9;
+/// A vacuum waits for this many times as long as the last one took. Of a long table it takes a while,
+/// and ever longer while a transaction somewhere that stays open keeps it from freeing anything.
+const REST: u32 = 29;
 
 /// A table whose rows live shortly.
 #[derive(Debug, Clone, Copy)]
