@@ -10,6 +10,7 @@ use test_servers::{TestBroker, TestDatabase};
 use tokio::sync::OnceCell;
 
 pub(crate) use self::broker::Broker;
+use self::postgres::Pace;
 pub(crate) use self::postgres::Transactions;
 
 const DURATION: Duration = Duration::from_secs(8);
@@ -24,6 +25,7 @@ pub(crate) struct Limits {
     broker: OnceCell<Broker>,
     many_clients: OnceCell<Transactions>,
     one_client: OnceCell<Transactions>,
+    rested_client: OnceCell<Transactions>,
 }
 
 impl Limits {
@@ -35,13 +37,20 @@ impl Limits {
 
     /// Transactions of two inserts, by 64 clients.
     pub(crate) async fn many_clients(&self) -> anyhow::Result<&Transactions> {
-        let measure = || transactions(crate::CONNECTIONS);
+        let measure = || transactions(Pace::Unpaced(crate::CONNECTIONS));
         self.many_clients.get_or_try_init(measure).await
     }
 
     /// Transactions of two inserts, by one client.
     pub(crate) async fn one_client(&self) -> anyhow::Result<&Transactions> {
-        self.one_client.get_or_try_init(|| transactions(1)).await
+        let measure = || transactions(Pace::Unpaced(1));
+        self.one_client.get_or_try_init(measure).await
+    }
+
+    /// Transactions of two inserts, by one client that rests in between.
+    pub(crate) async fn rested_client(&self) -> anyhow::Result<&Transactions> {
+        let measure = || transactions(Pace::Rested);
+        self.rested_client.get_or_try_init(measure).await
     }
 }
 
@@ -51,10 +60,10 @@ pub(crate) async fn broker(body: usize, messages: usize) -> anyhow::Result<Broke
     broker::measure(&broker.url(), body, messages).await
 }
 
-async fn transactions(clients: usize) -> anyhow::Result<Transactions> {
+async fn transactions(pace: Pace) -> anyhow::Result<Transactions> {
     let database = TestDatabase::create(&["pgbench"]).await;
     let pool = database.pool("pgbench").await;
     pool.execute(postgres::TABLES).await?;
     pool.close().await;
-    postgres::two_inserts(&database.url("pgbench"), clients, DURATION).await
+    postgres::two_inserts(&database.url("pgbench"), pace, DURATION).await
 }

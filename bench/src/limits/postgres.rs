@@ -13,6 +13,9 @@ use crate::load::histogram;
 const TWO_INSERTS: &str = include_str!("../../sql/two_inserts.sql");
 pub(super) const TABLES: &str = include_str!("../../sql/tables.sql");
 
+/// How often a client comes that rests in between.
+const RESTED_PER_SECOND: u32 = 20;
+
 /// What pgbench measured.
 #[derive(Debug)]
 pub(crate) struct Transactions {
@@ -21,26 +24,40 @@ pub(crate) struct Transactions {
     pub(crate) latency: Histogram<u64>,
 }
 
-/// Runs the two inserts with so many clients, as prepared statements.
+/// How transactions come.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Pace {
+    /// So many clients, each with its next one when the last one is done.
+    Unpaced(usize),
+    /// One client, that rests in between.
+    Rested,
+}
+
+/// Runs the two inserts, as prepared statements.
 ///
 /// # Errors
 ///
 /// If pgbench can't be run or fails.
 pub(super) async fn two_inserts(
     database: &str,
-    clients: usize,
+    pace: Pace,
     duration: Duration,
 ) -> anyhow::Result<Transactions> {
     let folder = Folder::create()?;
     let script = folder.0.join("two_inserts.sql");
     std::fs::write(&script, TWO_INSERTS)?;
     let pgbench = std::env::var_os("PGBENCH").unwrap_or_else(|| "pgbench".into());
-    let output = Command::new(pgbench)
+    let mut command = Command::new(pgbench);
+    match pace {
+        Pace::Unpaced(clients) => command
+            .arg(format!("--client={clients}"))
+            .arg(format!("--jobs={}", clients.min(2))),
+        Pace::Rested => command.arg(format!("--rate={RESTED_PER_SECOND}")),
+    };
+    let output = command
         .args(["--no-vacuum", "--protocol=prepared", "--log"])
         .arg(format!("--file={}", script.display()))
         .arg(format!("--log-prefix={}", folder.0.join("log").display()))
-        .arg(format!("--client={clients}"))
-        .arg(format!("--jobs={}", clients.min(2)))
         .arg(format!("--time={}", duration.as_secs()))
         .arg(database)
         .output()
@@ -66,20 +83,28 @@ impl Folder {
         Ok(Self(folder))
     }
 
-    /// The third column of every line of every log: the transaction's time in microseconds.
+    /// The times of all transactions of all logs.
     fn latencies(&self) -> anyhow::Result<Histogram<u64>> {
         let mut latency = histogram();
         for file in std::fs::read_dir(&self.0)? {
             let path = file?.path();
             if is_log(&path) {
                 for line in std::fs::read_to_string(&path)?.lines() {
-                    let micros = line.split(' ').nth(2).context("a line of pgbench's log")?;
-                    latency.saturating_record(micros.parse()?);
+                    latency.saturating_record(micros(line)?);
                 }
             }
         }
         Ok(latency)
     }
+}
+
+/// The time of the transaction that a line of a log is about, from its begin. The third column says
+/// how long it took since it was due, and with a rate the seventh, by how much it began late.
+fn micros(line: &str) -> anyhow::Result<u64> {
+    let mut columns = line.split(' ').skip(2);
+    let since_due: u64 = columns.next().context("a line of pgbench's log")?.parse()?;
+    let late = columns.nth(3).map_or(Ok(0), str::parse)?;
+    Ok(since_due.saturating_sub(late))
 }
 
 fn is_log(path: &Path) -> bool {

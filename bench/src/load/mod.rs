@@ -22,6 +22,8 @@ pub(crate) enum Pace {
     /// So many a second, whether or not earlier ones are answered. What an order waits for a free
     /// connection counts as its latency, so that a stall is felt by all orders that fall into it.
     PerSecond(f64),
+    /// Each connection rests between an answer and its next order.
+    Resting(Duration),
 }
 
 /// A load on ordering.
@@ -74,6 +76,10 @@ impl Load {
             let due = match self.pace {
                 Pace::Unpaced => Instant::now(),
                 Pace::PerSecond(rate) => start + Duration::from_secs_f64(turn as f64 / rate),
+                Pace::Resting(rest) => {
+                    sleep(rest).await;
+                    Instant::now()
+                }
             };
             if due.duration_since(start) >= self.duration {
                 return Ok(outcome);

@@ -15,6 +15,8 @@ use crate::report::Figure;
 use crate::shop::Shop;
 
 const ORDERS_A_SECOND: f64 = 200.0;
+/// By then all is over that follows from an order.
+const REST: Duration = Duration::from_millis(50);
 const DURATION: Duration = Duration::from_secs(15);
 const WARM_UP: Duration = Duration::from_secs(2);
 
@@ -70,19 +72,28 @@ async fn from_commit_to_commit(shop: &Shop, after: u64) -> anyhow::Result<Histog
     Ok(latency)
 }
 
-/// The row `single`: one client that orders again and again.
+/// The row `single`: one client that orders again and again, while what follows from its orders
+/// goes on beside it; and one that rests between its orders until all of that is over.
 pub(super) async fn of_one_client(limits: &Limits) -> anyhow::Result<Vec<Figure>> {
-    let limit = &limits.one_client().await?.latency;
-    let limit = limit.value_at_quantile(0.5) as f64 / 1000.0;
+    let unpaced = &limits.one_client().await?.latency;
+    let rested = &limits.rested_client().await?.latency;
     let shop = Shop::open(PRODUCTS).await?;
     shop.order(1, Pace::Unpaced, WARM_UP).await?;
-    let outcome = shop.order(1, Pace::Unpaced, DURATION).await?;
-    shop.expect_all_confirmed().await?;
-    let latency = |percent| percentile("single", "POST of one client", &outcome.latency, percent);
-    Ok(vec![
-        latency(50.0)
-            .of("pgbench, two inserts, p50", limit)
-            .at_most(2.0),
-        latency(99.0),
-    ])
+    let mut figures = Vec::new();
+    for (what, pace, limit) in [
+        ("POST of one client", Pace::Unpaced, unpaced),
+        ("POST of one client, rested", Pace::Resting(REST), rested),
+    ] {
+        let outcome = shop.order(1, pace, DURATION).await?;
+        shop.expect_all_confirmed().await?;
+        let limit = limit.value_at_quantile(0.5) as f64 / 1000.0;
+        let latency = |percent| percentile("single", what, &outcome.latency, percent);
+        figures.push(
+            latency(50.0)
+                .of("pgbench, two inserts, p50", limit)
+                .at_most(2.0),
+        );
+        figures.push(latency(99.0));
+    }
+    Ok(figures)
 }
