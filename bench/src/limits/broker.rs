@@ -47,11 +47,11 @@ pub(super) async fn measure(url: &str, body: usize, messages: usize) -> anyhow::
 
     let body = vec![b'x'; body];
     let publishing = publish(&publisher, &body, messages).await?;
-    let consuming = consume(&other, messages).await?;
+    let consuming = consume(&other, QUEUE, messages).await?;
     let started = Instant::now();
     try_join!(
         publish(&publisher, &body, messages),
-        consume(&other, messages)
+        consume(&other, QUEUE, messages)
     )?;
     let flowing = started.elapsed();
     connection.close(200, "measured".into()).await?;
@@ -62,6 +62,14 @@ pub(super) async fn measure(url: &str, body: usize, messages: usize) -> anyhow::
         consuming: rate(consuming),
         flowing: rate(flowing),
     })
+}
+
+/// Consumes so many messages that are in a queue. Returns messages a second.
+pub(super) async fn take(url: &str, queue: &str, messages: usize) -> anyhow::Result<f64> {
+    let connection = Connection::connect(url, ConnectionProperties::default()).await?;
+    let took = consume(&connection, queue, messages).await?;
+    connection.close(200, "measured".into()).await?;
+    Ok(messages as f64 / took.as_secs_f64())
 }
 
 async fn declare(channel: &Channel) -> anyhow::Result<()> {
@@ -115,7 +123,11 @@ async fn confirmed(confirm: Option<lapin::PublisherConfirm>) -> anyhow::Result<(
 }
 
 /// Consumes so many messages, and returns when the last one is acknowledged.
-async fn consume(connection: &Connection, messages: usize) -> anyhow::Result<Duration> {
+async fn consume(
+    connection: &Connection,
+    queue: &str,
+    messages: usize,
+) -> anyhow::Result<Duration> {
     let channel = connection.create_channel().await?;
     channel
         .basic_qos(PREFETCH, BasicQosOptions::default())
@@ -123,7 +135,7 @@ async fn consume(connection: &Connection, messages: usize) -> anyhow::Result<Dur
     let started = Instant::now();
     let mut consumer = channel
         .basic_consume(
-            QUEUE.into(),
+            queue.into(),
             "".into(),
             BasicConsumeOptions::default(),
             FieldTable::default(),

@@ -60,6 +60,11 @@ pub(crate) async fn broker(body: usize, messages: usize) -> anyhow::Result<Broke
     broker::measure(&broker.url(), body, messages).await
 }
 
+/// A bare client that takes so many messages from a queue where they are. Messages a second.
+pub(crate) async fn bare_consumer(url: &str, queue: &str, messages: usize) -> anyhow::Result<f64> {
+    broker::take(url, queue, messages).await
+}
+
 async fn transactions(pace: Pace) -> anyhow::Result<Transactions> {
     let database = TestDatabase::create(&["pgbench"]).await;
     let pool = database.pool("pgbench").await;

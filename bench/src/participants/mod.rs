@@ -18,10 +18,13 @@ use tokio::process::{Child, Command};
 
 use self::program::WorkDone;
 pub(crate) use self::program::{Participation, Role, run};
+use crate::limits;
 
 /// A million messages take some minutes on a small machine.
 const BOUND: Duration = Duration::from_secs(300);
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+/// The queue of the participant that consumes, called after it.
+const QUEUE: &str = "consumer";
 
 /// Schemas, a virtual host, and the consumer's queue, bound for what the publisher tells.
 pub(crate) struct Participants {
@@ -50,7 +53,7 @@ impl Participants {
         // Whoever has taken part once has its queue.
         let consumer = participants.start(Role::Set)?;
         eventually("the consumer has its queue", BOUND, async || {
-            let bindings = participants.broker.bindings("consumer").await;
+            let bindings = participants.broker.bindings(QUEUE).await;
             (!bindings.is_empty()).then_some(())
         })
         .await;
@@ -164,6 +167,13 @@ impl Participants {
         Ok(messages as f64 / took.as_secs_f64())
     }
 
+    /// Takes what is in the queue with a bare client, which does nothing with it. Returns messages
+    /// a second.
+    pub(crate) async fn take_bare(&self, messages: i64) -> anyhow::Result<f64> {
+        let messages = usize::try_from(messages)?;
+        limits::bare_consumer(&self.broker.url(), QUEUE, messages).await
+    }
+
     /// How many messages wait for the consumer, as the queue itself says.
     async fn queued(&self) -> anyhow::Result<i64> {
         let connection =
@@ -174,7 +184,7 @@ impl Participants {
         };
         let channel = connection.create_channel().await?;
         let queue = channel
-            .queue_declare("consumer".into(), passive, FieldTable::default())
+            .queue_declare(QUEUE.into(), passive, FieldTable::default())
             .await?;
         connection.close(200, "looked".into()).await?;
         Ok(queue.message_count().into())

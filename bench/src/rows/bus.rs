@@ -40,6 +40,17 @@ pub(super) async fn dispatcher(limits: &Limits) -> anyhow::Result<Vec<Figure>> {
                 .at_least(0.6),
         );
     }
+    participants.relay(MESSAGES, USUAL_BODY).await?;
+    let same_messages = participants.take_bare(MESSAGES).await?;
+    figures.push(
+        Figure::new(
+            "dispatcher",
+            "bare consumer of the bus's messages",
+            same_messages,
+            PerSecond,
+        )
+        .of("bare consumer", limit),
+    );
     Ok(figures)
 }
 

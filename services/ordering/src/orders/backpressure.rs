@@ -54,6 +54,8 @@ impl Backpressure {
     /// Waits as long as the outbox is behind. To be called when a set is answered, so that an order
     /// that comes alone does not wait for the look at it.
     pub(super) async fn wait(&self) {
+        // Whoever has an answer now passes it on first.
+        tokio::task::yield_now().await;
         if !self.bus.health().broker_connected {
             return;
         }

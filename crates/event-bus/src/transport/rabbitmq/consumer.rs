@@ -1,7 +1,7 @@
 //! A member of a consumer group, through all reconnects.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -88,10 +88,14 @@ impl QueueConsumer {
             () = given_up => return Ok(()),
         };
         self.bound.cancel();
-        let acknowledge = Arc::new(ChannelAcknowledge::new(channel.clone()));
+        let acknowledge = Arc::new(ChannelAcknowledge::new(
+            channel.clone(),
+            self.group.prefetch,
+        ));
         loop {
             let next = self.cancelled.run_until_cancelled(consumer.next());
             let Some(next) = next.await else {
+                acknowledge.hold_nothing_back().await;
                 break;
             };
             let Some(delivery) = next.transpose()? else {
@@ -143,57 +147,47 @@ async fn subscribe(channel: &Channel, queue: &str) -> lapin::Result<Consumer> {
 #[derive(Debug)]
 struct ChannelAcknowledge {
     channel: Channel,
-    outstanding: Mutex<BTreeSet<u64>>,
+    tags: Mutex<Tags>,
     /// Held from the choice of frames until they are queued: a frame for tags that another one
     /// has answered for already is an error that closes the channel.
     sending: tokio::sync::Mutex<()>,
 }
 
 impl ChannelAcknowledge {
-    fn new(channel: Channel) -> Self {
+    fn new(channel: Channel, prefetch: u16) -> Self {
+        let tags = Tags {
+            most_held_back: usize::from(prefetch / 2),
+            ..Tags::default()
+        };
         Self {
             channel,
-            outstanding: Mutex::default(),
+            tags: Mutex::new(tags),
             sending: tokio::sync::Mutex::default(),
         }
     }
 
     fn receipt(self: Arc<Self>, tag: u64) -> Receipt {
-        self.outstanding
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(tag);
+        self.tags().outstanding.insert(tag);
         Receipt::new(tag, self)
     }
 
-    /// Forgets the tags and says which frames answer for them: (tag, multiple).
-    fn settle(&self, tags: &[u64]) -> Vec<(u64, bool)> {
-        let mut outstanding = self
-            .outstanding
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        for tag in tags {
-            outstanding.remove(tag);
-        }
-        frames(tags, outstanding.first().copied())
+    fn tags(&self) -> MutexGuard<'_, Tags> {
+        self.tags.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// One frame for all tags before the first one that is still outstanding, and one for each of
-/// the others.
-fn frames(tags: &[u64], first_outstanding: Option<u64>) -> Vec<(u64, bool)> {
-    let is_before = |tag: &u64| first_outstanding.is_none_or(|first| *tag < first);
-    let (before, after): (Vec<u64>, Vec<u64>) = tags.iter().partition(|tag| is_before(tag));
-    let multiple = before.into_iter().max().map(|tag| (tag, true));
-    let single = after.into_iter().map(|tag| (tag, false));
-    multiple.into_iter().chain(single).collect()
+    /// Answers for everything that is settled or will be, at once.
+    async fn hold_nothing_back(&self) {
+        self.tags().most_held_back = 0;
+        self.acknowledge(&[]).await;
+    }
 }
 
 #[async_trait]
 impl Acknowledge for ChannelAcknowledge {
     async fn acknowledge(&self, tags: &[u64]) {
         let _sending = self.sending.lock().await;
-        for (tag, multiple) in self.settle(tags) {
+        let frames = self.tags().settle(tags);
+        for (tag, multiple) in frames {
             // If the channel is gone, the messages come again and the inbox knows them.
             let _ = self
                 .channel
@@ -207,18 +201,70 @@ impl Acknowledge for ChannelAcknowledge {
     }
 }
 
+/// What a channel has delivered and not been answered for.
+///
+/// A frame answers for all tags up to one, or for one alone, and costs the broker the same. So what
+/// comes behind something outstanding is held back until that is settled as well. With two workers
+/// at a channel, that is what half of the batches would do with a frame for each message.
+#[derive(Debug, Default)]
+struct Tags {
+    /// Nobody has settled them.
+    outstanding: BTreeSet<u64>,
+    /// They are settled, and come behind one that is outstanding.
+    held_back: BTreeSet<u64>,
+    /// What is held back counts as under way, so more would use up the prefetch.
+    most_held_back: usize,
+}
+
+impl Tags {
+    /// Settles messages, and says which frames answer for them: (tag, multiple).
+    fn settle(&mut self, tags: &[u64]) -> Vec<(u64, bool)> {
+        for tag in tags {
+            self.outstanding.remove(tag);
+        }
+        self.held_back.extend(tags);
+        let behind = match self.outstanding.first() {
+            Some(first) => self.held_back.split_off(first),
+            None => BTreeSet::new(),
+        };
+        let before = std::mem::replace(&mut self.held_back, behind);
+        let mut frames = Vec::from_iter(before.last().map(|tag| (*tag, true)));
+        if self.held_back.len() > self.most_held_back {
+            let single = std::mem::take(&mut self.held_back);
+            frames.extend(single.into_iter().map(|tag| (tag, false)));
+        }
+        frames
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn delivered(tags: impl IntoIterator<Item = u64>, most_held_back: usize) -> Tags {
+        Tags {
+            outstanding: tags.into_iter().collect(),
+            held_back: BTreeSet::new(),
+            most_held_back,
+        }
+    }
+
     #[test]
-    fn one_frame_acknowledges_everything_before_the_first_outstanding_delivery() {
-        assert_eq!(frames(&[1, 2, 3], None), [(3, true)]);
-        assert_eq!(frames(&[1, 2, 3], Some(4)), [(3, true)]);
-        assert_eq!(
-            frames(&[1, 3, 4], Some(2)),
-            [(1, true), (3, false), (4, false)]
-        );
-        assert_eq!(frames(&[5, 6], Some(1)), [(5, false), (6, false)]);
+    fn one_frame_answers_for_everything_before_the_first_outstanding_delivery() {
+        let mut tags = delivered(1..=6, 3);
+        assert_eq!(tags.settle(&[1, 2]), [(2, true)]);
+        assert_eq!(tags.settle(&[4, 5]), []);
+        assert_eq!(tags.settle(&[3]), [(5, true)]);
+        assert_eq!(tags.settle(&[6]), [(6, true)]);
+    }
+
+    #[test]
+    fn no_more_is_held_back_than_agreed() {
+        let mut tags = delivered(1..=6, 2);
+        assert_eq!(tags.settle(&[3, 4]), []);
+        let each = [(3, false), (4, false), (6, false)];
+        assert_eq!(tags.settle(&[6]), each);
+        assert_eq!(tags.settle(&[1, 2]), [(2, true)]);
+        assert_eq!(tags.settle(&[5]), [(5, true)]);
     }
 }
