@@ -29,6 +29,8 @@ pub(super) fn draw(figures: &[Figure], file: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     let count = i32::try_from(bars.len())?;
+    // With one bar there is an empty line above: plotters draws nothing in a range of one segment.
+    let last = (count - 1).max(1);
     let height = MARGINS + BAR * u32::try_from(bars.len())?;
     let area = SVGBackend::new(file, (WIDTH, height)).into_drawing_area();
     area.fill(&WHITE)?;
@@ -37,7 +39,7 @@ pub(super) fn draw(figures: &[Figure], file: &Path) -> anyhow::Result<()> {
         .margin(14)
         .x_label_area_size(34)
         .y_label_area_size(330)
-        .build_cartesian_2d(0.0..MOST, (0..count).into_segmented())?;
+        .build_cartesian_2d(0.0..MOST, (0..last).into_segmented())?;
     // From the top down, in the order of the table.
     let figure_at = |index: i32| bars.get(usize::try_from(count - 1 - index).ok()?);
     let label = |segment: &SegmentValue<i32>| match segment {
