@@ -29,7 +29,7 @@ pub(crate) struct Transactions {
 pub(super) enum Pace {
     /// So many clients, each with its next one when the last one is done.
     Unpaced(usize),
-    /// One client, that rests in between.
+    /// One client, at about the pace of one that rests in between.
     Rested,
 }
 

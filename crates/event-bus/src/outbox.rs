@@ -150,10 +150,10 @@ pub(crate) async fn set_aside(
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "with unroutable as (delete from outbox where position = any($1) returning *)
-         insert into outbox_scheduled (message_id, due_at, attributes, body, returned, created_at)
+         insert into outbox_scheduled (message_id, due_at, attributes, body, returned)
          select (attributes ->> 'id')::uuid,
                 clock_timestamp() + least(interval '1 second' * 2 ^ least(returned, 5), interval '30 seconds'),
-                attributes, body, returned + 1, created_at
+                attributes, body, returned + 1
          from unroutable",
         positions,
     )
@@ -181,8 +181,8 @@ pub(crate) async fn release_due(
              where outbox_scheduled.message_id = due.message_id
              returning outbox_scheduled.*
          )
-         insert into outbox (attributes, body, returned, created_at)
-         select attributes, body, returned, created_at from released order by due_at, message_id",
+         insert into outbox (attributes, body, returned)
+         select attributes, body, returned from released order by due_at, message_id",
         limit,
     )
     .execute(&mut *connection)

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use sqlx::PgConnection;
 
 use super::{Dispatcher, Unsettled, span};
 use crate::dead_letters::{self, DeadLetter, Reason};
@@ -160,6 +161,12 @@ impl Dispatcher {
     /// Stores a delivery that no handler can be given among the dead letters.
     pub(super) async fn bury_unreadable(&self, letter: &Unreadable) -> Result<(), sqlx::Error> {
         let mut connection = self.pool.acquire().await?;
+        if letter.reason == Reason::DeliveryLimit
+            && let Some(envelope) = &letter.envelope
+            && self.was_handled(&mut connection, envelope).await?
+        {
+            return Ok(());
+        }
         let letter = DeadLetter {
             envelope: letter.envelope.as_deref(),
             body: &letter.body,
@@ -170,6 +177,19 @@ impl Dispatcher {
             first_failed_at: Timestamp::now(),
         };
         dead_letters::insert(&mut connection, &letter).await
+    }
+
+    /// Whether every handler has had the message. Then only its acknowledgement was lost, or was
+    /// held back behind a message that kept ending the process.
+    async fn was_handled(
+        &self,
+        connection: &mut PgConnection,
+        envelope: &Envelope,
+    ) -> Result<bool, sqlx::Error> {
+        let handlers = self.registry.handlers_of(&envelope.name);
+        let claims: Vec<_> = handlers.map(|h| (envelope.id, h.name)).collect();
+        let unclaimed = inbox::unclaimed(connection, &claims).await?;
+        Ok(!claims.is_empty() && unclaimed.is_empty())
     }
 
     /// Stores the bytes of a message of which the database refuses everything else.

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use event_bus::dead_letters::{NotReplayable, ReplayOutcome};
+use event_bus::dead_letters::{DeadLetterReason, NotReplayable, ReplayOutcome};
 use event_bus::{
-    BusSettings, Envelope, Handler, HandlerError, Lineage, Received, TraceContext, UnitOfWork,
+    BusSettings, Envelope, Handler, HandlerError, Lineage, Message, Received, TraceContext,
+    UnitOfWork,
 };
 use lapin::BasicProperties;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, SharedString, Unit};
@@ -15,7 +16,7 @@ use sqlx::Row as _;
 use uuid::Uuid;
 
 use crate::dead_letters::letters;
-use crate::hostile::clients::publish;
+use crate::hostile::clients::{publish, publish_to};
 use crate::support::{BOUND, Effect, Ground, Placed, Running, on_both_transports, quick};
 
 fn envelope() -> Envelope {
@@ -220,6 +221,27 @@ async fn what_is_no_message_can_be_looked_at_and_discarded_but_not_replayed() {
     letters(&stock, 1).await;
     assert!(dead_letters.discard(letter.id).await.expect("a database"));
     letters(&stock, 0).await;
+}
+
+/// That a handled message is given up on is the fault of one that was delivered with it.
+#[tokio::test]
+async fn what_the_broker_gives_up_on_is_a_dead_letter_unless_it_was_handled() {
+    let ground = Ground::rabbitmq().await;
+    let (stock, _shop) = stock(&ground, Effect::named("reserve")).await;
+    let handled: Uuid = sqlx::query_scalar("select message_id from inbox")
+        .fetch_one(&ground.database.pool("stock").await)
+        .await
+        .expect("it has handled one message");
+    let unhandled = Uuid::now_v7();
+    for id in [handled, unhandled] {
+        let properties = BasicProperties::default()
+            .with_message_id(id.to_string().into())
+            .with_type(Placed::NAME.into());
+        publish_to(&ground, ("", "stock.dead"), properties, b"{\"order\":0}").await;
+    }
+    let letter = letters(&stock, 1).await.remove(0);
+    assert_eq!(letter.message_id, Some(unhandled));
+    assert_eq!(letter.reason, DeadLetterReason::DeliveryLimit);
 }
 
 /// Fails at first, and never comes back from an attempt that was stored.

@@ -48,6 +48,36 @@ impl Handler<Placed> for Clock {
     }
 }
 
+/// What was scheduled long ago has not been waiting for the relay all the time.
+async fn the_age_of_the_outbox_begins_when_a_message_is_due(ground: &Ground) {
+    let (shop, _stock) = shop_and_stock(ground).await;
+    schedule(&shop, 1, in_(Duration::from_secs(3600))).await;
+    let pool = ground.database.pool("shop").await;
+    let note_ages = "create table ages (age interval not null);
+                     create function note_age() returns trigger language plpgsql as $$
+                         begin
+                             insert into ages values (clock_timestamp() - new.created_at);
+                             return null;
+                         end $$;
+                     create trigger note_age after insert on outbox
+                         for each row execute function note_age();
+                     update outbox_scheduled
+                     set created_at = created_at - interval '1 hour', due_at = clock_timestamp()";
+    sqlx::raw_sql(note_ages)
+        .execute(&pool)
+        .await
+        .expect("it is valid");
+    ground
+        .expect_effects("stock", &[("due", 0), ("due", 1)])
+        .await;
+    let is_new = "select bool_and(age < interval '1 minute') from ages";
+    let is_new: Option<bool> = sqlx::query_scalar(is_new)
+        .fetch_one(&pool)
+        .await
+        .expect("a database");
+    assert_eq!(is_new, Some(true));
+}
+
 async fn an_idle_bus_handles_what_is_due_within_a_tenth_of_a_second(ground: &Ground) {
     let clock = Clock::default();
     let stock = ground.participant("stock").await;
@@ -198,6 +228,7 @@ async fn of_a_cancellation_and_a_release_exactly_one_wins(ground: &Ground) {
 }
 
 on_both_transports! {
+    the_age_of_the_outbox_begins_when_a_message_is_due,
     an_idle_bus_handles_what_is_due_within_a_tenth_of_a_second,
     a_scheduled_message_survives_a_restart,
     a_cancelled_message_never_goes,

@@ -1,9 +1,9 @@
-//! No more orders than their messages get away.
+//! Orders slow down while their messages wait.
 //!
 //! Writing an order takes less than what follows from it, so under full load messages would pile up
 //! in the outbox. Therefore a writer pauses between two sets, the longer, the longer the first
-//! message of the outbox has been waiting. Answers take longer then, which slows down whoever waits
-//! for them; whoever does not fills the queue of orders, and is told to come again.
+//! message of the outbox has been waiting, up to 250 ms. Answers take longer then, which slows down
+//! whoever waits for them; whoever does not fills the queue of orders, and is told to come again.
 //!
 //! While the broker is away there are no pauses. That is what the outbox is for, and slower orders
 //! would not bring the broker back.
@@ -21,6 +21,7 @@ const SHARE: u32 = 8;
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// How often the outbox is looked at, at most.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+const LONGEST_LOOK: Duration = Duration::from_secs(1);
 
 const PAUSE: &str = "ordering_orders_pause_seconds";
 
@@ -77,7 +78,8 @@ impl Backpressure {
             return look.waiting;
         }
         // A database that is away is heard of with the next set.
-        let waiting = self.bus.outbox_age().await.unwrap_or_default();
+        let look = tokio::time::timeout(LONGEST_LOOK, self.bus.outbox_age());
+        let waiting = look.await.map_or(Duration::ZERO, Result::unwrap_or_default);
         *self
             .last_look
             .lock()

@@ -8,9 +8,9 @@
 //! An order that can't be placed is answered alone and leaves the set as it is. If the database
 //! refuses the set, each order in it is tried by itself, so that only the one at fault fails.
 //!
-//! The queue is bounded, and emptied no faster than messages leave the [outbox](super::backpressure):
-//! what does not fit is refused at once, so that more load shows at the front door and not as a
-//! growing backlog.
+//! The queue is bounded, and emptied more slowly while [messages wait](super::backpressure): what
+//! does not fit is refused at once, so that more load shows at the front door and not as a growing
+//! backlog.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

@@ -205,7 +205,7 @@ impl Acknowledge for ChannelAcknowledge {
 ///
 /// A frame answers for all tags up to one, or for one alone, and costs the broker the same. So what
 /// comes behind something outstanding is held back until that is settled as well. With two workers
-/// at a channel, that is what half of the batches would do with a frame for each message.
+/// batches often end out of turn, and would cost a frame for each message.
 #[derive(Debug, Default)]
 struct Tags {
     /// Nobody has settled them.
@@ -219,10 +219,8 @@ struct Tags {
 impl Tags {
     /// Settles messages, and says which frames answer for them: (tag, multiple).
     fn settle(&mut self, tags: &[u64]) -> Vec<(u64, bool)> {
-        for tag in tags {
-            self.outstanding.remove(tag);
-        }
-        self.held_back.extend(tags);
+        let settled = tags.iter().filter(|tag| self.outstanding.remove(tag));
+        self.held_back.extend(settled);
         let behind = match self.outstanding.first() {
             Some(first) => self.held_back.split_off(first),
             None => BTreeSet::new(),

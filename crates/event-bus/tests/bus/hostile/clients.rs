@@ -9,6 +9,16 @@ use crate::support::{Effect, Ground, Placed, Running};
 
 /// Publishes with these properties and this body, through a client that knows no envelope.
 pub(crate) async fn publish(ground: &Ground, properties: BasicProperties, body: &[u8]) {
+    publish_to(ground, ("events", "shop.order.placed"), properties, body).await;
+}
+
+/// The same, to an exchange with a routing key.
+pub(crate) async fn publish_to(
+    ground: &Ground,
+    (exchange, routing_key): (&str, &str),
+    properties: BasicProperties,
+    body: &[u8],
+) {
     let properties = properties.with_content_type("application/json".into());
     let connection = Connection::connect(&ground.broker().url(), ConnectionProperties::default())
         .await
@@ -17,8 +27,8 @@ pub(crate) async fn publish(ground: &Ground, properties: BasicProperties, body: 
     let options = BasicPublishOptions::default();
     channel
         .basic_publish(
-            "events".into(),
-            "shop.order.placed".into(),
+            exchange.into(),
+            routing_key.into(),
             options,
             body,
             properties,
