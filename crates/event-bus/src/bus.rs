@@ -125,7 +125,8 @@ impl EventBus {
         }
     }
 
-    /// How long the first message of the outbox has been waiting to be published; zero if none is.
+    /// How long the first message of the outbox has been waiting to be published, a scheduled one
+    /// since it was due; zero if none is.
     ///
     /// For backpressure: whoever takes work in can take in less while this grows. It grows, too,
     /// while the broker is away, see [`health`](Self::health).
