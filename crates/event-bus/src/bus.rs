@@ -8,10 +8,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::builder::EventBusBuilder;
+use crate::conditions::Conditions;
 use crate::consumer_group::{ConsumerGroup, GroupPlan};
 use crate::dead_letters::DeadLetters;
 use crate::envelope::{Envelope, Lineage, PublishError};
 use crate::groups::{self, Groups};
+use crate::health::BusHealth;
 use crate::message::{Message, Posted};
 use crate::replicas::{ReplicaEntry, ReplicaState};
 use crate::running::Running;
@@ -33,19 +35,6 @@ pub struct EventBus {
     pub(crate) replicas: Arc<[Arc<ReplicaState>]>,
     settings: BusSettings,
     tasks: TaskTracker,
-}
-
-/// How a bus is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct BusHealth {
-    /// Whether the broker can be reached. If not, messages wait in the outbox and nothing is lost.
-    pub broker_connected: bool,
-    /// The handlers that fail nearly always and are paused, see
-    /// [`KillSwitch`](crate::KillSwitch). Their messages are kept.
-    pub paused_handlers: Vec<&'static str>,
-    /// The replicas that are not filled yet, or are being filled anew.
-    pub unfilled_replicas: Vec<&'static str>,
 }
 
 impl EventBus {
@@ -115,13 +104,16 @@ impl EventBus {
         DeadLetters::of(self.clone())
     }
 
-    /// How the bus is now.
+    /// Reports what the bus can and can't do now. Reads memory only.
     pub fn health(&self) -> BusHealth {
         let unfilled = self.replicas.iter().filter(|replica| !replica.is_filled());
+        let mut problems = self.transport.problems();
+        problems.extend(self.groups.conditions.problems());
         BusHealth {
             broker_connected: self.transport.connected(),
             paused_handlers: self.groups.paused(),
             unfilled_replicas: unfilled.map(|replica| replica.name).collect(),
+            problems,
         }
     }
 
@@ -182,6 +174,7 @@ impl EventBus {
             shutdown: shutdown.clone(),
             abandon: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            conditions: Conditions::default(),
             active: Mutex::default(),
         });
         let running = Running::start(&groups, &builder.settings);

@@ -18,6 +18,8 @@ mod builder;
 #[cfg(feature = "postgres")]
 mod bus;
 #[cfg(feature = "postgres")]
+mod conditions;
+#[cfg(feature = "postgres")]
 mod consumer_group;
 #[cfg(feature = "postgres")]
 pub mod dead_letters;
@@ -29,6 +31,8 @@ mod groups;
 mod handler;
 #[cfg(feature = "postgres")]
 mod handler_entry;
+#[cfg(feature = "postgres")]
+mod health;
 #[cfg(feature = "postgres")]
 mod held_keys;
 #[cfg(feature = "postgres")]
@@ -98,9 +102,10 @@ pub use snapshot::{GetSnapshotPage, SnapshotPage};
 #[cfg(feature = "postgres")]
 pub use {
     builder::EventBusBuilder,
-    bus::{BusHealth, EventBus, PublishNowError},
+    bus::{EventBus, PublishNowError},
     consumer_group::ConsumerGroup,
     handler::{BatchHandler, DynamicHandler, Handler, HandlerError},
+    health::{BusHealth, HealthProblem},
     kill_switch::KillSwitch,
     migrate::{migrate, migrator},
     queries::{RequestError, RespondError, Responder},

@@ -86,6 +86,8 @@ struct Checks {
     paused_handlers: Vec<&'static str>,
     /// Copies of other services' entities that their owners have not been asked for yet.
     unfilled_replicas: Vec<&'static str>,
+    /// Everything else that degrades the bus, in words.
+    bus: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -120,6 +122,7 @@ async fn ready(State(health): State<Health>) -> Response {
         service: health.readiness.get(),
         paused_handlers: bus.paused_handlers,
         unfilled_replicas: bus.unfilled_replicas,
+        bus: bus.problems.iter().map(ToString::to_string).collect(),
     };
     let status = match &checks {
         Checks { service, .. } if *service != Progress::Prepared => Status::Starting,
@@ -132,8 +135,10 @@ async fn ready(State(health): State<Health>) -> Response {
             ..
         } => Status::Degraded,
         Checks {
-            paused_handlers, ..
-        } if !paused_handlers.is_empty() => Status::Degraded,
+            paused_handlers,
+            bus,
+            ..
+        } if !paused_handlers.is_empty() || !bus.is_empty() => Status::Degraded,
         Checks { .. } => Status::Ready,
     };
     let code = match status {

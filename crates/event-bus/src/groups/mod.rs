@@ -12,6 +12,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::conditions::Conditions;
 use crate::consumer_group::GroupPlan;
 use crate::dispatcher::{self, Dispatcher};
 use crate::handler_entry::HandlerEntry;
@@ -39,6 +40,8 @@ pub(crate) struct Groups {
     /// Ends what has not ended by itself in time.
     pub(crate) abandon: CancellationToken,
     pub(crate) tasks: TaskTracker,
+    /// What degrades the bus, apart from its transport.
+    pub(crate) conditions: Conditions,
     pub(crate) active: Mutex<BTreeMap<String, Arc<ActiveGroup>>>,
 }
 

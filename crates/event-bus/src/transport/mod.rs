@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::envelope::Envelope;
+use crate::health::HealthProblem;
 use crate::message::Kind;
 
 pub use crate::partition::{BUCKETS, Partition, bucket_of};
@@ -82,6 +83,12 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
 
     /// Whether there is a connection now.
     fn connected(&self) -> bool;
+
+    /// What keeps the transport from doing part of its work although it is connected, such as a
+    /// queue that could not be declared.
+    fn problems(&self) -> Vec<HealthProblem> {
+        Vec::new()
+    }
 
     /// Ends subscriptions and connections. What was not acknowledged will be delivered again.
     async fn close(&self);

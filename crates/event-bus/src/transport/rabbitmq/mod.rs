@@ -36,7 +36,9 @@ use super::{
     Capabilities, Desk, Group, NoReply, Questions, Reply, Settlement, Subscription, Transport,
     TransportError,
 };
+use crate::conditions::Conditions;
 use crate::envelope::Envelope;
+use crate::health::HealthProblem;
 use crate::partition::Partition;
 
 /// Messages over RabbitMQ.
@@ -47,6 +49,7 @@ pub struct RabbitMq {
     asker: Asker,
     replies: ReplyChannel,
     setting_up: Arc<Mutex<()>>,
+    conditions: Conditions,
     closed: CancellationToken,
     tasks: TaskTracker,
 }
@@ -75,6 +78,7 @@ impl RabbitMq {
             replies: ReplyChannel::new(publishing.clone()),
             publisher: Publisher::new(publishing),
             setting_up: Arc::default(),
+            conditions: Conditions::default(),
             closed,
             tasks,
         })
@@ -153,6 +157,10 @@ impl Transport for RabbitMq {
 
     fn connected(&self) -> bool {
         self.publisher.connected() && self.consuming.connected()
+    }
+
+    fn problems(&self) -> Vec<HealthProblem> {
+        self.conditions.problems()
     }
 
     async fn close(&self) {
