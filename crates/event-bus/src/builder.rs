@@ -115,12 +115,13 @@ impl EventBusBuilder {
     ///
     /// # Errors
     ///
-    /// If the service can't have this name, or handlers, groups or responders can't stand beside
-    /// each other, see [`StartError`].
+    /// If the service's name or a setting is invalid, or handlers, groups or responders conflict,
+    /// see [`StartError`].
     pub async fn start(mut self, shutdown: CancellationToken) -> Result<EventBus, StartError> {
         if !is_valid_name(&self.service) {
             return Err(StartError::InvalidService { name: self.service });
         }
+        self.settings.check()?;
         let own = std::mem::replace(&mut self.own, ConsumerGroup::of_service());
         let groups = std::mem::take(&mut self.groups);
         let plans = std::iter::once(own)

@@ -186,18 +186,20 @@ impl ConsumerGroup {
                 }
             },
         };
+        let settings = GroupSettings {
+            workers: self.concurrency.unwrap_or(defaults.workers),
+            batch: self.batch.unwrap_or(defaults.batch),
+            prefetch: self.prefetch.unwrap_or(defaults.prefetch),
+            retry: self.retry.unwrap_or_else(|| defaults.retry.clone()),
+            kill_switch: self.kill_switch.unwrap_or(defaults.kill_switch),
+            partitions,
+            poll_interval: defaults.poll_interval,
+        };
+        settings.check(&name)?;
         Ok(GroupPlan {
             name,
             handlers: self.handlers,
-            settings: GroupSettings {
-                workers: self.concurrency.unwrap_or(defaults.workers).max(1),
-                batch: self.batch.unwrap_or(defaults.batch).max(1),
-                prefetch: self.prefetch.unwrap_or(defaults.prefetch).max(1),
-                retry: self.retry.unwrap_or_else(|| defaults.retry.clone()),
-                kill_switch: self.kill_switch.unwrap_or(defaults.kill_switch),
-                partitions,
-                poll_interval: defaults.poll_interval,
-            },
+            settings,
         })
     }
 }

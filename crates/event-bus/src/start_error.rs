@@ -73,4 +73,16 @@ pub enum StartError {
         /// How many are possible.
         most: u16,
     },
+    /// A setting would make the bus spin, stand still or overflow.
+    #[error("the setting `{setting}` of `{scope}` is {value}; allowed is {allowed}")]
+    InvalidSetting {
+        /// `bus`, or the name of the consumer group.
+        scope: String,
+        /// The setting's name, such as `relay_batch` or `retry.max_delay`.
+        setting: &'static str,
+        /// The value that was given.
+        value: String,
+        /// The allowed range, both ends included.
+        allowed: String,
+    },
 }
