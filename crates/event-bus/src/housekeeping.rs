@@ -1,30 +1,62 @@
-//! Keeps the tables from growing without end.
+//! Keeps the tables from growing without end, and checks that the bus may use them.
 
 use std::time::Duration;
 
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
+use crate::conditions::Conditions;
 use crate::settings::BusSettings;
-use crate::{dead_letters, inbox, replicas};
+use crate::{dead_letters, inbox, privileges, replicas};
 
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
-/// After the database failed.
+/// While something keeps it from its work.
 const RETRY: Duration = Duration::from_secs(30);
 
-/// Looks after the inbox's partitions, old dead letters and the ends of replicas' entities, now and every hour, until shut down.
-pub(crate) async fn run(pool: PgPool, settings: BusSettings, shutdown: CancellationToken) {
+/// The conditions it raises.
+const HOUSEKEEPING: &str = "house-keeping";
+const PRIVILEGES: &str = "database privileges";
+
+/// Checks privileges, makes and empties the inbox's partitions, and deletes old dead letters and
+/// tombstones of replicas: now and every hour, until shut down.
+pub(crate) async fn run(
+    pool: PgPool,
+    settings: BusSettings,
+    conditions: Conditions,
+    shutdown: CancellationToken,
+) {
     while !shutdown.is_cancelled() {
+        // The check comes first: a missing privilege explains why the rest fails.
+        let may_work = check_privileges(&pool, &conditions).await;
         let pause = match keep(&pool, &settings).await {
-            Ok(()) => INTERVAL,
+            Ok(()) => {
+                conditions.clear(HOUSEKEEPING);
+                if may_work { INTERVAL } else { RETRY }
+            }
             Err(error) => {
-                tracing::warn!(%error, "could not look after the tables, trying again");
+                conditions.raise(HOUSEKEEPING, format!("{error}; retrying"));
                 RETRY
             }
         };
         shutdown
             .run_until_cancelled(tokio::time::sleep(pause))
             .await;
+    }
+}
+
+/// Returns whether the role has the privileges that the bus needs.
+async fn check_privileges(pool: &PgPool, conditions: &Conditions) -> bool {
+    match privileges::missing(pool).await {
+        Ok(None) => {
+            conditions.clear(PRIVILEGES);
+            true
+        }
+        Ok(Some(missing)) => {
+            conditions.raise(PRIVILEGES, missing);
+            false
+        }
+        // An unreachable database is reported by those who need it.
+        Err(_) => false,
     }
 }
 

@@ -52,6 +52,8 @@ mod partition;
 #[cfg(feature = "postgres")]
 mod pattern;
 #[cfg(feature = "postgres")]
+mod privileges;
+#[cfg(feature = "postgres")]
 mod queries;
 #[cfg(feature = "postgres")]
 mod received;

@@ -72,7 +72,9 @@ impl RetryPolicy {
 
     /// How many attempts there are in all.
     pub fn attempts(&self) -> u32 {
-        self.immediate.saturating_add(self.delayed).saturating_add(1)
+        self.immediate
+            .saturating_add(self.delayed)
+            .saturating_add(1)
     }
 
     /// How long to wait after the given number of failed attempts, or `None` when it was the last.
@@ -82,7 +84,9 @@ impl RetryPolicy {
         if attempts >= self.attempts() {
             return None;
         }
-        let doublings = attempts.saturating_sub(self.immediate.saturating_add(1)).min(31);
+        let doublings = attempts
+            .saturating_sub(self.immediate.saturating_add(1))
+            .min(31);
         let delay = self
             .first_delay
             .saturating_mul(1 << doublings)

@@ -43,7 +43,12 @@ impl Running {
         };
         running.spawn(&running.relaying, relay.run(running.stop_relaying.clone()));
         let shutdown = groups.shutdown.clone();
-        let keeping = housekeeping::run(groups.pool.clone(), settings.clone(), shutdown);
+        let keeping = housekeeping::run(
+            groups.pool.clone(),
+            settings.clone(),
+            groups.conditions.clone(),
+            shutdown,
+        );
         running.spawn(&running.handling, keeping);
         running
     }

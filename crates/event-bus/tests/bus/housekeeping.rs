@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use event_bus::BusSettings;
-use sqlx::PgPool;
+use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction};
 
 use crate::support::{Ground, Running, quick};
 
@@ -63,6 +63,67 @@ async fn old_partitions_go_unless_something_in_them_was_taken_lately() {
         left,
         "done again, it changes nothing"
     );
+}
+
+/// Claims a message as a handler does, in a transaction that stays open.
+async fn running_handler(pool: &PgPool) -> Transaction<'static, Postgres> {
+    let mut transaction = pool.begin().await.expect("a transaction");
+    // It can't wait: another session's locks make it fail.
+    sqlx::raw_sql("set local lock_timeout = '1s'")
+        .execute(&mut *transaction)
+        .await
+        .expect("a time-out");
+    sqlx::query("insert into inbox (message_id, handler) values ($1, 'slow')")
+        .bind(uuid::Uuid::now_v7())
+        .execute(&mut *transaction)
+        .await
+        .expect("a claim");
+    transaction
+}
+
+#[tokio::test]
+async fn house_keeping_neither_waits_for_long_handlers_nor_makes_claims_wait() {
+    let ground = Ground::in_memory().await;
+    let pool = ground.database.pool("stock").await;
+    sqlx::raw_sql(
+        "create table inbox_20200101 partition of inbox
+             for values from (inbox_day_start('2020-01-01')) to (inbox_day_start('2020-01-02'));
+         insert into inbox values
+             (inbox_day_start('2020-01-01'), 'old', '2020-01-01'),
+             (inbox_day_start('2019-01-01'), 'old, no partition', '2020-01-01')",
+    )
+    .execute(&pool)
+    .await
+    .expect("an old partition");
+    let mut days = partitions(&pool).await.into_iter();
+    let newest = days.rfind(|name| name != "inbox_default").expect("a day");
+    sqlx::query(AssertSqlSafe(format!("drop table {newest}")))
+        .execute(&pool)
+        .await
+        .expect("the day after tomorrow is missing");
+
+    let slow = running_handler(&pool).await;
+    let mut keeping = pool.begin().await.expect("a transaction");
+    sqlx::query("select inbox_keep('7 days')")
+        .execute(&mut *keeping)
+        .await
+        .expect("house-keeping beside a handler");
+    let another = running_handler(&pool).await;
+    keeping.commit().await.expect("what was kept");
+
+    let old: i64 = sqlx::query_scalar("select count(*) from inbox where handler like 'old%'")
+        .fetch_one(&pool)
+        .await
+        .expect("a count");
+    assert_eq!(old, 0, "the old rows are deleted although handlers run");
+    let left = partitions(&pool).await;
+    assert!(left.contains(&newest), "the missing day is made: {left:?}");
+
+    slow.rollback().await.expect("the handler ends");
+    another.rollback().await.expect("the handler ends");
+    keep(&pool).await;
+    let left = partitions(&pool).await;
+    assert!(!left.contains(&"inbox_20200101".to_owned()), "{left:?}");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod letters;
 mod many_letters;
 mod ordering;
 mod pausing;
+mod privileges;
 mod publishing;
 mod querying;
 mod raw_amqp;
