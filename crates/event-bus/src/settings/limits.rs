@@ -65,7 +65,6 @@ struct Limits<'a> {
 
 impl Limits<'_> {
     fn retry(&self, retry: &RetryPolicy) -> Result<(), StartError> {
-        self.within("retry.immediate", retry.immediate, 0..=1_000)?;
         let delays = Duration::ZERO..=CENTURY;
         self.within("retry.first_delay", retry.first_delay, delays.clone())?;
         self.within("retry.max_delay", retry.max_delay, delays)
