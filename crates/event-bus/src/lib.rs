@@ -97,6 +97,8 @@ mod wake;
 pub use decode::{DecodeError, UpcastError};
 pub use entity::{EntityCreatedEto, EntityDeletedEto, EntityEto, EntityUpdatedEto};
 pub use envelope::{Envelope, Lineage, MAX_BODY_BYTES, MAX_KEY_BYTES, PublishError, TraceContext};
+#[cfg(feature = "derive")]
+pub use event_bus_derive::Message;
 pub use message::{Command, Event, Kind, Message, MessageKind, Posted, Query};
 pub use request::Request;
 pub use snapshot::{GetSnapshotPage, SnapshotPage};
@@ -121,6 +123,9 @@ pub use {
     transport::InMemory,
     unit_of_work::UnitOfWork,
 };
+
+/// The JSON value that [`Message::upcast`] takes and returns.
+pub use serde_json::Value as JsonValue;
 
 /// The version of `schemars` that messages have their schemas by.
 #[cfg(feature = "schemars")]

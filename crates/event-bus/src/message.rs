@@ -68,7 +68,10 @@ mod sealed {
     impl Sealed for super::Query {}
 }
 
-/// A message: plain data that is written as JSON under a stable name.
+/// A message: plain data that is serialized as JSON and travels under a stable name.
+///
+/// `#[derive(Message)]` (feature `derive`) implements it from an attribute; this is the same by
+/// hand:
 ///
 /// ```
 /// use event_bus::{Event, Message};

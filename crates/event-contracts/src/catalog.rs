@@ -1,6 +1,6 @@
 //! What catalog publishes, and what it can be asked for.
 
-use event_bus::{Command, EntityEto, Event, Message};
+use event_bus::{EntityEto, Message};
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -44,7 +44,8 @@ impl EntityEto for ProductEto {
 }
 
 /// A product's price has really changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Message)]
+#[message(event, name = "catalog.product.price_changed", key = product_id, schema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProductPriceChangedEto {
     /// The product.
@@ -55,19 +56,9 @@ pub struct ProductPriceChangedEto {
     pub new_price: Decimal,
 }
 
-impl Message for ProductPriceChangedEto {
-    type Kind = Event;
-    const NAME: &'static str = "catalog.product.price_changed";
-
-    event_bus::json_schema!();
-
-    fn partition_key(&self) -> Option<String> {
-        Some(self.product_id.to_string())
-    }
-}
-
 /// Stock was set aside for an order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Message)]
+#[message(event, name = "catalog.stock.reserved", mandatory, key = order_id, schema)]
 #[serde(rename_all = "camelCase")]
 pub struct StockReservedEto {
     /// The order it is for.
@@ -78,20 +69,9 @@ pub struct StockReservedEto {
     pub quantity: u32,
 }
 
-impl Message for StockReservedEto {
-    type Kind = Event;
-    const NAME: &'static str = "catalog.stock.reserved";
-    const MUST_BE_HEARD: bool = true;
-
-    event_bus::json_schema!();
-
-    fn partition_key(&self) -> Option<String> {
-        Some(self.order_id.to_string())
-    }
-}
-
 /// No stock could be set aside for an order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Message)]
+#[message(event, name = "catalog.stock.rejected", mandatory, key = order_id, schema)]
 #[serde(rename_all = "camelCase")]
 pub struct StockRejectedEto {
     /// The order that gets nothing.
@@ -114,35 +94,13 @@ pub enum StockRejection {
     UnknownProduct,
 }
 
-impl Message for StockRejectedEto {
-    type Kind = Event;
-    const NAME: &'static str = "catalog.stock.rejected";
-    const MUST_BE_HEARD: bool = true;
-
-    event_bus::json_schema!();
-
-    fn partition_key(&self) -> Option<String> {
-        Some(self.order_id.to_string())
-    }
-}
-
 /// Gives back what was reserved for an order, or makes sure that nothing will be.
 ///
 /// It may come before, after and without the reservation, and more than once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Message)]
+#[message(command, name = "catalog.release_stock", key = order_id, schema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReleaseStock {
     /// The order that needs no stock any more.
     pub order_id: Uuid,
-}
-
-impl Message for ReleaseStock {
-    type Kind = Command;
-    const NAME: &'static str = "catalog.release_stock";
-
-    event_bus::json_schema!();
-
-    fn partition_key(&self) -> Option<String> {
-        Some(self.order_id.to_string())
-    }
 }

@@ -1,13 +1,14 @@
 //! What ordering publishes.
 
-use event_bus::{Event, Message};
+use event_bus::Message;
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// An order was placed and waits for stock.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Message)]
+#[message(event, name = "ordering.order.placed", mandatory, key = order_id, schema)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderPlacedEto {
     /// The order.
@@ -23,20 +24,9 @@ pub struct OrderPlacedEto {
     pub quantity: u32,
 }
 
-impl Message for OrderPlacedEto {
-    type Kind = Event;
-    const NAME: &'static str = "ordering.order.placed";
-    const MUST_BE_HEARD: bool = true;
-
-    event_bus::json_schema!();
-
-    fn partition_key(&self) -> Option<String> {
-        Some(self.order_id.to_string())
-    }
-}
-
 /// An order has its stock.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Message)]
+#[message(event, name = "ordering.order.confirmed", key = order_id, schema)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderConfirmedEto {
     /// The order.
@@ -52,19 +42,9 @@ pub struct OrderConfirmedEto {
     pub total: Decimal,
 }
 
-impl Message for OrderConfirmedEto {
-    type Kind = Event;
-    const NAME: &'static str = "ordering.order.confirmed";
-
-    event_bus::json_schema!();
-
-    fn partition_key(&self) -> Option<String> {
-        Some(self.order_id.to_string())
-    }
-}
-
 /// An order gets no stock and is over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Message)]
+#[message(event, name = "ordering.order.rejected", key = order_id, schema)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderRejectedEto {
     /// The order.
@@ -80,19 +60,9 @@ pub struct OrderRejectedEto {
     pub reason: String,
 }
 
-impl Message for OrderRejectedEto {
-    type Kind = Event;
-    const NAME: &'static str = "ordering.order.rejected";
-
-    event_bus::json_schema!();
-
-    fn partition_key(&self) -> Option<String> {
-        Some(self.order_id.to_string())
-    }
-}
-
 /// An order was called off and is over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Message)]
+#[message(event, name = "ordering.order.cancelled", key = order_id, schema)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderCancelledEto {
     /// The order.
@@ -108,19 +78,9 @@ pub struct OrderCancelledEto {
     pub reason: String,
 }
 
-impl Message for OrderCancelledEto {
-    type Kind = Event;
-    const NAME: &'static str = "ordering.order.cancelled";
-
-    event_bus::json_schema!();
-
-    fn partition_key(&self) -> Option<String> {
-        Some(self.order_id.to_string())
-    }
-}
-
 /// An order that has not been shipped became cheaper, because its product did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Message)]
+#[message(event, name = "ordering.order.discounted", key = order_id, schema)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderDiscountedEto {
     /// The order.
@@ -134,15 +94,4 @@ pub struct OrderDiscountedEto {
     pub discount: Decimal,
     /// What it costs altogether, after discount.
     pub total: Decimal,
-}
-
-impl Message for OrderDiscountedEto {
-    type Kind = Event;
-    const NAME: &'static str = "ordering.order.discounted";
-
-    event_bus::json_schema!();
-
-    fn partition_key(&self) -> Option<String> {
-        Some(self.order_id.to_string())
-    }
 }

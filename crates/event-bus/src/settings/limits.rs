@@ -79,7 +79,7 @@ impl Limits<'_> {
         self.within("kill_switch.max_pause", switch.max_pause, longest)
     }
 
-    fn within<T: PartialOrd + Debug>(
+    fn within<T: Copy + PartialOrd + Debug>(
         &self,
         setting: &'static str,
         value: T,

@@ -1,0 +1,9 @@
+use event_bus::Message;
+
+#[derive(serde::Serialize, serde::Deserialize, Message)]
+#[message(event, name = "ordering.order.placed", upcast = convert)]
+struct OrderPlaced {
+    order_id: u64,
+}
+
+fn main() {}
