@@ -190,17 +190,15 @@ async fn the_largest_settings_work(ground: &Ground) {
 }
 
 /// With as many attempts and as long delays as a policy may have.
-fn patient(settings: BusSettings) -> BusSettings {
-    BusSettings {
-        retry: RetryPolicy {
-            immediate: 0,
-            delayed: u32::MAX,
-            first_delay: CENTURY,
-            max_delay: CENTURY,
-            ..RetryPolicy::default()
-        },
-        ..settings
-    }
+fn patient(mut settings: BusSettings) -> BusSettings {
+    settings.retry = RetryPolicy {
+        immediate: 0,
+        delayed: u32::MAX,
+        first_delay: CENTURY,
+        max_delay: CENTURY,
+        ..RetryPolicy::default()
+    };
+    settings
 }
 
 on_both_transports! {
