@@ -6,7 +6,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::BusSettings;
-use crate::{dead_letters, inbox, replicas};
+use crate::{dead_letters, inbox, replicas, sessions};
 
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// After the database failed.
@@ -30,14 +30,20 @@ pub(crate) async fn run(pool: PgPool, settings: BusSettings, shutdown: Cancellat
 
 /// Does each part, also when another one failed.
 async fn keep(pool: &PgPool, settings: &BusSettings) -> Result<(), sqlx::Error> {
-    let inbox = inbox::keep(pool, settings.inbox_retention).await;
+    let inbox = sessions::transact!(pool, |connection| inbox::keep(
+        connection,
+        settings.inbox_retention
+    ));
     let (letters, tombstones) = match settings.dead_letter_retention {
         Some(retention) => {
             // A letter that is as old as the end of its entity, or a little younger, could be
             // replayed until then.
             let longest = retention.saturating_add(settings.inbox_retention);
             let letters = dead_letters::expire(pool, retention).await;
-            (letters, replicas::purge_tombstones(pool, longest).await)
+            let tombstones = sessions::transact!(pool, |connection| replicas::purge_tombstones(
+                connection, longest
+            ));
+            (letters, tombstones)
         }
         None => (Ok(()), Ok(())),
     };

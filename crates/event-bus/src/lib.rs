@@ -70,6 +70,8 @@ mod retry_policy;
 #[cfg(feature = "postgres")]
 mod running;
 #[cfg(feature = "postgres")]
+mod sessions;
+#[cfg(feature = "postgres")]
 mod settings;
 #[cfg(feature = "postgres")]
 mod signals;
@@ -113,6 +115,7 @@ pub use {
     replicas::{Origin, ReplicaStore, SnapshotSource},
     repository::{EntityStore, Repository, RepositoryError},
     retry_policy::RetryPolicy,
+    sessions::is_outdated_statement,
     settings::BusSettings,
     start_error::StartError,
     subscription::Subscription,

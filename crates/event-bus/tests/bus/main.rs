@@ -20,6 +20,7 @@ mod relaying;
 mod replaying;
 mod replicas;
 mod scheduling;
+mod sessions;
 mod support;
 mod test_bus;
 mod test_transport;
