@@ -109,7 +109,9 @@ pub use {
     handler::{BatchHandler, DynamicHandler, Handler, HandlerError},
     health::{BusHealth, HealthProblem},
     kill_switch::KillSwitch,
-    migrate::{migrate, migrator},
+    migrate::{
+        IncompatibleSchema, MigrateError, check_compatible, migrate, migrator, run_migrations,
+    },
     queries::{RequestError, RespondError, Responder},
     received::Received,
     replicas::{Origin, ReplicaStore, SnapshotSource},
