@@ -137,7 +137,7 @@ pub(crate) async fn advance(
              where position = (
                  select min(position) from inbox_held_messages where handler = $1 and key = $2
              )
-             returning *
+             returning message_id, handler, attributes, body
          )
          insert into inbox_retries (message_id, handler, attributes, body, attempts, next_at, reasons)
          select message_id, handler, attributes, body, 0, clock_timestamp(), '{}' from next

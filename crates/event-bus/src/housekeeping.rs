@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::conditions::Conditions;
 use crate::settings::BusSettings;
-use crate::{dead_letters, inbox, privileges, replicas};
+use crate::{dead_letters, inbox, privileges, replicas, sessions};
 
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// While something keeps it from its work.
@@ -62,14 +62,20 @@ async fn check_privileges(pool: &PgPool, conditions: &Conditions) -> bool {
 
 /// Does each part, also when another one failed.
 async fn keep(pool: &PgPool, settings: &BusSettings) -> Result<(), sqlx::Error> {
-    let inbox = inbox::keep(pool, settings.inbox_retention).await;
+    let inbox = sessions::transact!(pool, |connection| inbox::keep(
+        connection,
+        settings.inbox_retention
+    ));
     let (letters, tombstones) = match settings.dead_letter_retention {
         Some(retention) => {
             // A letter that is as old as the end of its entity, or a little younger, could be
             // replayed until then.
             let longest = retention.saturating_add(settings.inbox_retention);
             let letters = dead_letters::expire(pool, retention).await;
-            (letters, replicas::purge_tombstones(pool, longest).await)
+            let tombstones = sessions::transact!(pool, |connection| replicas::purge_tombstones(
+                connection, longest
+            ));
+            (letters, tombstones)
         }
         None => (Ok(()), Ok(())),
     };

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use sqlx::PgConnection;
 use sqlx::postgres::types::PgInterval;
-use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 /// A message and the name of one of its handlers.
@@ -68,14 +68,17 @@ pub(crate) async fn unclaimed(
 }
 
 /// Makes partitions ahead of time and drops those older than the retention.
-pub(crate) async fn keep(pool: &PgPool, retention: Duration) -> Result<(), sqlx::Error> {
+pub(crate) async fn keep(
+    connection: &mut PgConnection,
+    retention: Duration,
+) -> Result<(), sqlx::Error> {
     let retention = PgInterval {
         months: 0,
         days: 0,
         microseconds: i64::try_from(retention.as_micros()).unwrap_or(i64::MAX),
     };
     sqlx::query!("select inbox_keep($1)", retention)
-        .execute(pool)
+        .execute(connection)
         .await?;
     Ok(())
 }

@@ -72,6 +72,8 @@ mod retry_policy;
 #[cfg(feature = "postgres")]
 mod running;
 #[cfg(feature = "postgres")]
+mod sessions;
+#[cfg(feature = "postgres")]
 mod settings;
 #[cfg(feature = "postgres")]
 mod signals;
@@ -111,12 +113,15 @@ pub use {
     handler::{BatchHandler, DynamicHandler, Handler, HandlerError},
     health::{BusHealth, HealthProblem},
     kill_switch::KillSwitch,
-    migrate::{migrate, migrator},
+    migrate::{
+        IncompatibleSchema, MigrateError, check_compatible, migrate, migrator, run_migrations,
+    },
     queries::{RequestError, RespondError, Responder},
     received::Received,
     replicas::{Origin, ReplicaStore, SnapshotSource},
     repository::{EntityStore, Repository, RepositoryError},
     retry_policy::RetryPolicy,
+    sessions::is_outdated_statement,
     settings::BusSettings,
     start_error::StartError,
     subscription::Subscription,

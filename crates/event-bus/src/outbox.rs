@@ -149,7 +149,9 @@ pub(crate) async fn set_aside(
     positions: &[i64],
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "with unroutable as (delete from outbox where position = any($1) returning *)
+        "with unroutable as (
+             delete from outbox where position = any($1) returning attributes, body, returned
+         )
          insert into outbox_scheduled (message_id, due_at, attributes, body, returned)
          select (attributes ->> 'id')::uuid,
                 clock_timestamp() + least(interval '1 second' * 2 ^ least(returned, 5), interval '30 seconds'),
@@ -179,7 +181,9 @@ pub(crate) async fn release_due(
          ), released as (
              delete from outbox_scheduled using due
              where outbox_scheduled.message_id = due.message_id
-             returning outbox_scheduled.*
+             returning outbox_scheduled.message_id, outbox_scheduled.due_at,
+                       outbox_scheduled.attributes, outbox_scheduled.body,
+                       outbox_scheduled.returned
          )
          insert into outbox (attributes, body, returned)
          select attributes, body, returned from released order by due_at, message_id",

@@ -6,15 +6,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
+use sqlx::PgConnection;
 use sqlx::types::Json;
-use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::dead_letters::storable;
 use crate::envelope::Envelope;
 
 /// A message that a handler has failed at.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct StoredRetry {
     pub(crate) envelope: Arc<Envelope>,
     pub(crate) handler: String,
@@ -87,7 +87,7 @@ pub(crate) async fn store_untried(
 ///
 /// Only for handlers that are known here: another version of the service may know the others.
 pub(crate) async fn begin_due(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     handlers: &[String],
 ) -> Result<Option<BegunRetry>, sqlx::Error> {
     // The count is for the end of this process, which an asynchronous commit outlives. The new time
@@ -107,7 +107,7 @@ pub(crate) async fn begin_due(
                      first_failed_at, begun"#,
         handlers,
     )
-    .fetch_optional(pool)
+    .fetch_optional(connection)
     .await?;
     Ok(row.map(|row| BegunRetry {
         retry: StoredRetry {
@@ -175,30 +175,32 @@ pub(crate) async fn lock(
 
 /// How long it is until the next message becomes due, if any will. Those that are due already are
 /// in somebody's hands.
-pub(crate) async fn until_next(pool: &PgPool) -> Result<Option<Duration>, sqlx::Error> {
+pub(crate) async fn until_next(
+    connection: &mut PgConnection,
+) -> Result<Option<Duration>, sqlx::Error> {
     let milliseconds = sqlx::query_scalar!(
         "select (extract(epoch from min(next_at) - clock_timestamp()) * 1000)::bigint
          from inbox_retries where next_at > clock_timestamp()"
     )
-    .fetch_one(pool)
+    .fetch_one(connection)
     .await?;
     Ok(milliseconds.map(|wait| Duration::from_millis(wait.max(0).unsigned_abs())))
 }
 
 /// Makes the space of deleted rows usable again, unless somebody is at it.
-pub(crate) async fn vacuum(pool: &PgPool) -> Result<(), sqlx::Error> {
+pub(crate) async fn vacuum(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query!("vacuum (skip_locked, truncate false) inbox_retries")
-        .execute(pool)
+        .execute(connection)
         .await?;
     Ok(())
 }
 
 /// Whether there is a message to be tried again now, or one in somebody's hands for it.
 #[cfg(feature = "test-kit")]
-pub(crate) async fn is_any_due(pool: &PgPool) -> Result<bool, sqlx::Error> {
+pub(crate) async fn is_any_due(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select exists (select from inbox_retries where next_at <= clock_timestamp() or begun > 0) as "is!""#
     )
-    .fetch_one(pool)
+    .fetch_one(connection)
     .await
 }

@@ -2,10 +2,12 @@
 
 use std::ops::{Deref, DerefMut};
 
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, PgPool};
+
+use crate::sessions::Session;
 
 pub(crate) enum Store {
-    Transaction(Transaction<'static, Postgres>),
+    Transaction(Session),
     /// No database at all: for tests of handlers that only publish.
     #[cfg(feature = "test-kit")]
     Detached {
@@ -16,7 +18,16 @@ pub(crate) enum Store {
 
 impl Store {
     pub(crate) async fn begin(pool: &PgPool) -> Result<Self, sqlx::Error> {
-        Ok(Self::Transaction(pool.begin().await?))
+        Ok(Self::Transaction(Session::begin(pool).await?))
+    }
+
+    /// Fails if the transaction has ended already, see [`Session::commit`].
+    pub(crate) fn check_open(&self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Transaction(session) => session.check_open(),
+            #[cfg(feature = "test-kit")]
+            Self::Detached { .. } => Ok(()),
+        }
     }
 
     pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {

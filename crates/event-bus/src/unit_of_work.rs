@@ -158,6 +158,7 @@ impl UnitOfWork {
     /// If the database refuses. After an error of the connection itself it is unknown whether the
     /// commit took place.
     pub async fn commit(mut self) -> Result<(), sqlx::Error> {
+        self.transaction.check_open()?;
         let Pending { now, later } = &self.pending;
         if now.is_empty() && later.is_empty() {
             // Of a transaction in which a statement failed, and the error was swallowed,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sqlx::PgPool;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::{outbox, retries};
+use crate::{outbox, retries, sessions};
 
 /// A vacuum waits for this many times as long as the last one took. Of a long table it takes a while,
 /// and ever longer while a transaction somewhere that stays open keeps it from freeing anything.
@@ -77,7 +77,7 @@ async fn run(pool: PgPool, table: Table) -> Duration {
     let started = Instant::now();
     let vacuumed = match table {
         Table::Outbox => outbox::vacuum(&pool).await,
-        Table::Retries => retries::vacuum(&pool).await,
+        Table::Retries => sessions::run!(&pool, |connection| retries::vacuum(connection)),
     };
     if let Err(error) = vacuumed {
         tracing::debug!(%error, ?table, "could not vacuum, which autovacuum will do");

@@ -124,6 +124,46 @@ impl TestDatabase {
         closed.len()
     }
 
+    /// How many of a role's sessions are in a transaction and do nothing in it.
+    ///
+    /// # Panics
+    ///
+    /// If the server can't be reached.
+    pub async fn idle_transactions(&self, role: &str) -> i64 {
+        self.count(
+            role,
+            "select count(*) from pg_stat_activity
+             where datname = current_database() and usename = $1
+               and state like 'idle in transaction%'",
+        )
+        .await
+    }
+
+    /// How many advisory locks the sessions of a role hold.
+    ///
+    /// # Panics
+    ///
+    /// If the server can't be reached.
+    pub async fn advisory_locks(&self, role: &str) -> i64 {
+        self.count(
+            role,
+            "select count(*) from pg_locks join pg_stat_activity using (pid)
+             where datname = current_database() and usename = $1 and locktype = 'advisory'",
+        )
+        .await
+    }
+
+    async fn count(&self, role: &str, query: &'static str) -> i64 {
+        let mut inside = connect(&self.superuser_url()).await;
+        let count = sqlx::query_scalar(query)
+            .bind(role)
+            .fetch_one(&mut inside)
+            .await
+            .expect("a superuser sees all sessions");
+        close(inside).await;
+        count
+    }
+
     /// This database, entered as the server's superuser.
     fn superuser_url(&self) -> Url {
         let mut url = self.server.clone();

@@ -37,6 +37,7 @@
 mod asyncapi;
 mod broker;
 mod clean_up;
+mod cut_off;
 mod database;
 mod environment;
 mod eventually;
@@ -48,6 +49,7 @@ mod management;
 #[cfg(feature = "asyncapi")]
 pub use asyncapi::AsyncApiSchema;
 pub use broker::{Binding, Queue, TestBroker};
+pub use cut_off::cut_everywhere;
 pub use database::TestDatabase;
 pub use eventually::eventually;
 pub use fault_proxy::FaultProxy;

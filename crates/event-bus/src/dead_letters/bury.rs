@@ -1,7 +1,6 @@
 //! How a message becomes a dead letter.
 
 use jiff::Timestamp;
-use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::reason::DeadLetterReason;
@@ -46,20 +45,9 @@ pub(crate) struct DeadLetter<'a> {
     pub(crate) first_failed_at: Timestamp,
 }
 
-/// Keeps a dead letter, on a connection that commits by itself. The same message for the same
-/// handler is kept once.
+/// Stores a dead letter with the commit of the unit of work, and reports it after that. The same
+/// message for the same handler is stored once.
 pub(crate) async fn insert(
-    connection: &mut PgConnection,
-    letter: &DeadLetter<'_>,
-) -> Result<(), sqlx::Error> {
-    if storage::insert(connection, letter).await? {
-        Burial::of(letter).tell();
-    }
-    Ok(())
-}
-
-/// Keeps a dead letter with the commit of the unit of work, and tells of it after that.
-pub(crate) async fn insert_within(
     work: &mut UnitOfWork,
     letter: &DeadLetter<'_>,
 ) -> Result<(), sqlx::Error> {

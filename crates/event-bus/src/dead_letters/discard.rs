@@ -10,7 +10,7 @@ use super::handle::{BulkMode, DeadLetters};
 use super::letter::DeadLetterFilter;
 use super::pages::{PAGE, Pages};
 use super::storage;
-use crate::{held_keys, signals};
+use crate::{held_keys, sessions, signals};
 
 impl DeadLetters {
     /// Forgets a letter for good. Returns whether it was there.
@@ -21,9 +21,10 @@ impl DeadLetters {
     ///
     /// If the database fails.
     pub async fn discard(&self, id: Uuid) -> Result<bool, sqlx::Error> {
-        let mut transaction = storage::begin(&self.bus.pool).await?;
-        let discarded = discard_within(&mut transaction, &[id]).await?;
-        transaction.commit().await?;
+        let discarded = sessions::transact!(&self.bus.pool, |connection| discard_within(
+            connection,
+            &[id]
+        ))?;
         self.tell_discarded(discarded);
         Ok(discarded > 0)
     }
@@ -85,10 +86,10 @@ pub(crate) async fn expire(pool: &PgPool, retention: Duration) -> Result<(), sql
 }
 
 async fn expire_page(pool: &PgPool, retention: PgInterval) -> Result<u64, sqlx::Error> {
-    let mut transaction = pool.begin().await?;
-    let ids = storage::lock_expired(&mut transaction, retention, PAGE).await?;
-    let expired = discard_within(&mut transaction, &ids).await?;
-    transaction.commit().await?;
+    let expired = sessions::transact!(pool, |connection| async {
+        let ids = storage::lock_expired(connection, retention, PAGE).await?;
+        discard_within(connection, &ids).await
+    })?;
     signals::dead_letters_removed("expired", expired);
     Ok(expired)
 }

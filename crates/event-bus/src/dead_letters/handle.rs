@@ -5,6 +5,7 @@ use uuid::Uuid;
 use super::letter::{DeadLetterDetails, DeadLetterFilter, DeadLetterSummary};
 use super::storage;
 use crate::bus::EventBus;
+use crate::sessions;
 
 /// The dead letters of a service, from [`EventBus::dead_letters`]. Cloning it is cheap.
 ///
@@ -62,10 +63,10 @@ impl DeadLetters {
         after: Option<Uuid>,
         limit: u32,
     ) -> Result<Vec<DeadLetterSummary>, sqlx::Error> {
-        let mut transaction = storage::begin(&self.bus.pool).await?;
-        let letters = storage::list(&mut transaction, filter, after, limit.into()).await?;
-        transaction.commit().await?;
-        Ok(letters)
+        sessions::transact!(&self.bus.pool, |connection| async {
+            storage::plan_for_filters(connection).await?;
+            storage::list(connection, filter, after, limit.into()).await
+        })
     }
 
     /// How many letters match.
@@ -74,10 +75,10 @@ impl DeadLetters {
     ///
     /// If the database fails.
     pub async fn count(&self, filter: &DeadLetterFilter) -> Result<u64, sqlx::Error> {
-        let mut transaction = storage::begin(&self.bus.pool).await?;
-        let count = storage::count(&mut transaction, filter).await?;
-        transaction.commit().await?;
-        Ok(count)
+        sessions::transact!(&self.bus.pool, |connection| async {
+            storage::plan_for_filters(connection).await?;
+            storage::count(connection, filter).await
+        })
     }
 
     /// Everything of one letter, or `None` if it is not, or no longer, there.
@@ -86,6 +87,6 @@ impl DeadLetters {
     ///
     /// If the database fails.
     pub async fn show(&self, id: Uuid) -> Result<Option<DeadLetterDetails>, sqlx::Error> {
-        storage::show(&self.bus.pool, id).await
+        sessions::run!(&self.bus.pool, |connection| storage::show(connection, id))
     }
 }

@@ -18,6 +18,6 @@ pub use letter::{DeadLetterDetails, DeadLetterFilter, DeadLetterSummary};
 pub use reason::DeadLetterReason;
 pub use replay::{NotReplayable, ReplayOutcome, ReplayReport};
 
-pub(crate) use bury::{DeadLetter, insert, insert_within, storable};
+pub(crate) use bury::{DeadLetter, insert, storable};
 pub(crate) use discard::expire;
 pub(crate) use reason::DeadLetterReason as Reason;

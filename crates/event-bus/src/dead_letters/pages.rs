@@ -1,11 +1,12 @@
 //! Many letters in transactions of a bounded size.
 
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::handle::BulkMode;
 use super::letter::DeadLetterFilter;
 use super::storage;
+use crate::sessions::{self, Session};
 
 /// The most letters of one transaction.
 pub(super) const PAGE: i64 = 500;
@@ -26,9 +27,10 @@ impl<'a> Pages<'a> {
         filter: &'a DeadLetterFilter,
         mode: BulkMode,
     ) -> Result<Self, sqlx::Error> {
-        let mut transaction = storage::begin(pool).await?;
-        let newest = storage::list(&mut transaction, filter, None, 1).await?;
-        transaction.commit().await?;
+        let newest = sessions::transact!(pool, |connection| async {
+            storage::plan_for_filters(connection).await?;
+            storage::list(connection, filter, None, 1).await
+        })?;
         Ok(Self {
             pool,
             filter,
@@ -40,10 +42,9 @@ impl<'a> Pages<'a> {
 
     /// The next page, with its transaction. What others have taken away meanwhile is not on it,
     /// and unless it is a dry run, what is on it stays until the transaction ends.
-    pub(super) async fn next(
-        &mut self,
-    ) -> Result<Option<(Transaction<'static, Postgres>, Vec<Uuid>)>, sqlx::Error> {
-        let mut transaction = storage::begin(self.pool).await?;
+    pub(super) async fn next(&mut self) -> Result<Option<(Session, Vec<Uuid>)>, sqlx::Error> {
+        let mut transaction = Session::begin(self.pool).await?;
+        storage::plan_for_filters(&mut transaction).await?;
         let ids = storage::page(&mut transaction, self.filter, self.after, self.last, PAGE).await?;
         let Some(newest) = ids.last() else {
             return Ok(None);

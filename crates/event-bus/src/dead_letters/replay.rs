@@ -14,7 +14,7 @@ use super::handle::{BulkMode, DeadLetters};
 use super::letter::DeadLetterFilter;
 use super::pages::Pages;
 use super::storage::{self, Address};
-use crate::{inbox, signals};
+use crate::{inbox, sessions, signals};
 
 /// What became of a letter that was to be replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,12 +69,13 @@ impl DeadLetters {
     ///
     /// If the database fails.
     pub async fn replay(&self, id: Uuid) -> Result<ReplayOutcome, sqlx::Error> {
-        let mut transaction = storage::begin(&self.bus.pool).await?;
-        let ids = storage::lock(&mut transaction, &[id]).await?;
-        let mut report = ReplayReport::default();
-        self.replay_within(&mut transaction, &ids, BulkMode::Apply, &mut report)
-            .await?;
-        transaction.commit().await?;
+        let report = sessions::transact!(&self.bus.pool, |connection| async {
+            let ids = storage::lock(connection, &[id]).await?;
+            let mut report = ReplayReport::default();
+            self.replay_within(connection, &ids, BulkMode::Apply, &mut report)
+                .await?;
+            Ok(report)
+        })?;
         self.tell(report.replayed);
         let obstacle = report.not_replayable.into_keys().next();
         Ok(match obstacle {

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
+use sqlx::PgConnection;
 use sqlx::postgres::types::PgInterval;
 use sqlx::types::Json;
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::bury::{DeadLetter, storable};
@@ -36,14 +36,13 @@ macro_rules! query_matching {
     };
 }
 
-/// A transaction for the queries by a filter.
-pub(super) async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    let mut transaction = pool.begin().await?;
-    // A plan that is kept for every filter would use the index of none.
+/// Plans each query of the transaction for its own filter: a plan that is kept for every filter
+/// would use the index of none.
+pub(super) async fn plan_for_filters(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query!("set local plan_cache_mode = force_custom_plan")
-        .execute(&mut *transaction)
+        .execute(connection)
         .await?;
-    Ok(transaction)
+    Ok(())
 }
 
 /// Keeps a dead letter, if there is none yet of this message for this handler. Returns whether
@@ -152,7 +151,7 @@ pub(super) async fn page(
 
 /// Everything of one letter.
 pub(super) async fn show(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     id: Uuid,
 ) -> Result<Option<DeadLetterDetails>, sqlx::Error> {
     let row = sqlx::query!(
@@ -161,7 +160,7 @@ pub(super) async fn show(
            from dead_letters where id = $1"#,
         id,
     )
-    .fetch_optional(pool)
+    .fetch_optional(connection)
     .await?;
     Ok(row.map(|row| {
         let body = Bytes::from(row.body);
@@ -263,7 +262,10 @@ pub(super) async fn give_back(
     ids: &[Uuid],
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "with letter as (delete from dead_letters where id = any($1) returning *)
+        "with letter as (
+             delete from dead_letters where id = any($1)
+             returning id, message_id, handler, attributes, body, attempts, reasons, first_failed_at
+         )
          insert into inbox_retries
              (message_id, handler, attributes, body, attempts, earlier_attempts, next_at, reasons,
               first_failed_at)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use sqlx::Connection as _;
 
 use super::{Dispatcher, Unsettled, span};
 use crate::dead_letters::{self, DeadLetter, Reason};
@@ -13,6 +14,7 @@ use crate::handler_entry::{HandlerEntry, HandlerFailure, Task};
 use crate::held_keys::{self, Held};
 use crate::retries::{self, StoredRetry};
 use crate::retry_policy::jitter;
+use crate::sessions::{self, Attempts, is_outdated_statement};
 use crate::unit_of_work::UnitOfWork;
 use crate::{inbox, outage, signals};
 
@@ -36,6 +38,7 @@ impl Dispatcher {
         envelope: &Arc<Envelope>,
     ) -> Result<(), sqlx::Error> {
         let first_failed_at = Timestamp::now();
+        let mut attempts = Attempts::on(&self.pool);
         let mut task = Task {
             envelope: envelope.clone(),
             attempt: 1,
@@ -47,7 +50,8 @@ impl Dispatcher {
                     return Ok(());
                 }
                 Err(Unsettled::Outage(error)) => return Err(error),
-                Err(Unsettled::Failed(failure)) => failure,
+                Err(Unsettled::Outdated(_)) if attempts.spend() => continue,
+                Err(Unsettled::Outdated(failure) | Unsettled::Failed(failure)) => failure,
             };
             let may_pass = self.may_pass(&failure);
             if may_pass && task.attempt <= self.settings.retry.immediate {
@@ -137,11 +141,14 @@ impl Dispatcher {
         }
     }
 
-    /// Whether a handler's error is an outage of this database, or the handler's own: it may have
-    /// asked another one, or another service.
+    /// Whether a handler's error is an outage of this database, a matter of the session, or the
+    /// handler's own: it may have used another database, or another service.
     async fn blame(&self, error: HandlerError) -> Unsettled {
+        if is_outdated_statement(error.source.as_ref()) {
+            return Unsettled::Outdated(HandlerFailure::Handler(error));
+        }
         if outage::is_behind(&error)
-            && let Err(outage) = sqlx::query("select 1").execute(&self.pool).await
+            && let Err(outage) = sessions::run!(&self.pool, |connection| connection.ping())
         {
             return Unsettled::Outage(outage);
         }
@@ -178,7 +185,7 @@ impl Dispatcher {
             attempts: retry.attempts,
             first_failed_at: retry.first_failed_at,
         };
-        dead_letters::insert_within(work, &letter).await?;
+        dead_letters::insert(work, &letter).await?;
         retries::remove(work, retry.envelope.id, &retry.handler).await
     }
 }
@@ -215,7 +222,9 @@ impl Dispatcher {
 impl Unsettled {
     /// A commit can fail for what the handler did, such as breaking a deferred constraint.
     pub(super) fn from_commit(error: sqlx::Error) -> Self {
-        if outage::is(&error) {
+        if is_outdated_statement(&error) {
+            Self::Outdated(HandlerFailure::Handler(error.into()))
+        } else if outage::is(&error) {
             Self::Outage(error)
         } else {
             Self::Failed(HandlerFailure::Handler(error.into()))

@@ -160,10 +160,11 @@ impl Dispatcher {
 
     /// Stores a delivery that no handler can be given among the dead letters.
     pub(super) async fn bury_unreadable(&self, letter: &Unreadable) -> Result<(), sqlx::Error> {
-        let mut connection = self.pool.acquire().await?;
+        // Committed before the message is acknowledged, whatever state the session was in.
+        let mut work = self.begin().await?;
         if letter.reason == Reason::DeliveryLimit
             && let Some(envelope) = &letter.envelope
-            && self.was_handled(&mut connection, envelope).await?
+            && self.was_handled(&mut work, envelope).await?
         {
             return Ok(());
         }
@@ -176,7 +177,8 @@ impl Dispatcher {
             attempts: 0,
             first_failed_at: Timestamp::now(),
         };
-        dead_letters::insert(&mut connection, &letter).await
+        dead_letters::insert(&mut work, &letter).await?;
+        work.commit().await
     }
 
     /// Whether every handler has had the message. Then only its acknowledgement was lost, or was
@@ -194,7 +196,7 @@ impl Dispatcher {
 
     /// Stores the bytes of a message of which the database refuses everything else.
     pub(super) async fn bury_body(&self, body: &[u8]) -> Result<(), sqlx::Error> {
-        let mut connection = self.pool.acquire().await?;
+        let mut work = self.begin().await?;
         let letter = DeadLetter {
             envelope: None,
             body,
@@ -204,6 +206,7 @@ impl Dispatcher {
             attempts: 0,
             first_failed_at: Timestamp::now(),
         };
-        dead_letters::insert(&mut connection, &letter).await
+        dead_letters::insert(&mut work, &letter).await?;
+        work.commit().await
     }
 }

@@ -25,6 +25,7 @@ use crate::consumer_group::GroupSettings;
 use crate::handler_entry::HandlerFailure;
 use crate::kill_switch::Switches;
 use crate::registry::Registry;
+use crate::sessions::{Attempts, is_outdated_statement};
 use crate::transport::{Delivery, Receipt, Subscription};
 use crate::unit_of_work::{Publisher, UnitOfWork};
 use crate::wake::WakeUp;
@@ -57,13 +58,20 @@ pub(crate) struct Dispatcher {
 enum Unsettled {
     /// The database is away, or refuses everything. Nothing is known of the message.
     Outage(sqlx::Error),
+    /// A prepared statement of the session is older than the schema. The same work succeeds on
+    /// another session.
+    Outdated(HandlerFailure),
     /// The handler failed.
     Failed(HandlerFailure),
 }
 
 impl From<sqlx::Error> for Unsettled {
     fn from(error: sqlx::Error) -> Self {
-        Self::Outage(error)
+        if is_outdated_statement(&error) {
+            Self::Outdated(HandlerFailure::Handler(error.into()))
+        } else {
+            Self::Outage(error)
+        }
     }
 }
 
@@ -159,12 +167,16 @@ impl Dispatcher {
     where
         F: Future<Output = Result<(), sqlx::Error>>,
     {
+        let mut sessions = Attempts::on(&self.pool);
         let mut pause = FIRST_PAUSE;
         let mut refusals = 0;
         loop {
             let Err(error) = attempt().await else {
                 return true;
             };
+            if sessions.spend_on(&error) {
+                continue;
+            }
             if pause == FIRST_PAUSE {
                 tracing::warn!(%error, "messages wait for the database");
             }

@@ -10,6 +10,7 @@ use crate::dead_letters::Reason;
 use crate::handler_entry::{HandlerFailure, Task};
 use crate::held_keys;
 use crate::retries::{self, StoredRetry};
+use crate::sessions::{self, Attempts};
 use crate::unit_of_work::UnitOfWork;
 use crate::vacuum::{Table, Vacuum};
 
@@ -47,34 +48,36 @@ impl Dispatcher {
     /// Makes the next attempt that is due. Returns whether there was one.
     async fn retry_one(&self) -> Result<bool, sqlx::Error> {
         let handlers = self.switches.admitted();
-        let Some(begun) = retries::begin_due(&self.pool, &handlers).await? else {
+        let begun = sessions::transact!(&self.pool, |connection| retries::begin_due(
+            connection, &handlers
+        ))?;
+        let Some(begun) = begun else {
             return Ok(false);
         };
         let Some(attempt) = self.switches.attempt(&begun.retry.handler) else {
             return Ok(false);
         };
-        let mut work = self.begin().await?;
-        if !retries::hold(&mut work, &begun).await? {
-            return Ok(true);
-        }
-        let mut retry = begun.retry;
-        if begun.begun > MOST_BEGUN {
-            let failure = HandlerFailure::Unreadable {
-                reason: Reason::DeliveryLimit,
-                detail: format!("{MOST_BEGUN} attempts were begun and came to no end"),
-            };
-            self.put_off(&mut work, &retry, &failure).await?;
-            work.commit().await?;
-            return Ok(true);
-        }
+        let mut retry = begun.retry.clone();
         retry.attempts += 1;
-        match self.retry_within(work, &retry).await {
-            Ok(()) => {
-                attempt.succeeded();
-                Ok(true)
+        let mut sessions = Attempts::on(&self.pool);
+        let settled = loop {
+            let mut work = self.begin().await?;
+            if !retries::hold(&mut work, &begun).await? {
+                return Ok(true);
             }
-            Err(Unsettled::Outage(error)) => Err(error),
-            Err(Unsettled::Failed(failure)) => {
+            if begun.begun > MOST_BEGUN {
+                self.give_up(work, &begun.retry).await?;
+                return Ok(true);
+            }
+            match self.retry_within(work, &retry).await {
+                Err(Unsettled::Outdated(_)) if sessions.spend() => {}
+                settled => break settled,
+            }
+        };
+        match settled {
+            Ok(()) => attempt.succeeded(),
+            Err(Unsettled::Outage(error)) => return Err(error),
+            Err(Unsettled::Outdated(failure) | Unsettled::Failed(failure)) => {
                 if self.may_pass(&failure) {
                     attempt.failed();
                 }
@@ -83,9 +86,19 @@ impl Dispatcher {
                     self.put_off(&mut work, &retry, &failure).await?;
                 }
                 work.commit().await?;
-                Ok(true)
             }
         }
+        Ok(true)
+    }
+
+    /// Dead-letters a message whose attempts end with the process.
+    async fn give_up(&self, mut work: UnitOfWork, retry: &StoredRetry) -> Result<(), sqlx::Error> {
+        let failure = HandlerFailure::Unreadable {
+            reason: Reason::DeliveryLimit,
+            detail: format!("{MOST_BEGUN} attempts were begun and came to no end"),
+        };
+        self.put_off(&mut work, retry, &failure).await?;
+        work.commit().await
     }
 
     /// Runs the handler and forgets the retry, in the unit of work that holds it.
@@ -115,7 +128,7 @@ impl Dispatcher {
 
     async fn pause_before_next(&self) -> Duration {
         let poll_interval = self.settings.poll_interval;
-        match retries::until_next(&self.pool).await {
+        match sessions::run!(&self.pool, |connection| retries::until_next(connection)) {
             Ok(Some(until)) => until.clamp(SHORTEST_PAUSE, poll_interval),
             Ok(None) | Err(_) => poll_interval,
         }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
+use sqlx::PgConnection;
 use sqlx::postgres::types::PgInterval;
 use uuid::Uuid;
 
 /// Says that a member is here, and who else is: those seen within `patience`, oldest first.
 pub(crate) async fn renew(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     group: &str,
     member: Uuid,
     patience: Duration,
@@ -18,30 +18,31 @@ pub(crate) async fn renew(
         days: 0,
         microseconds: i64::try_from(patience.as_micros()).unwrap_or(i64::MAX),
     };
-    let mut transaction = pool.begin().await?;
     sqlx::query!(
         "insert into group_members (group_name, member) values ($1, $2)
          on conflict (group_name, member) do update set seen_at = clock_timestamp()",
         group,
         member,
     )
-    .execute(&mut *transaction)
+    .execute(&mut *connection)
     .await?;
-    let members = sqlx::query_scalar!(
+    sqlx::query_scalar!(
         "select member from group_members
          where group_name = $1 and seen_at > clock_timestamp() - $2::interval
          order by member",
         group,
         patience,
     )
-    .fetch_all(&mut *transaction)
-    .await?;
-    transaction.commit().await?;
-    Ok(members)
+    .fetch_all(connection)
+    .await
 }
 
 /// Takes a member off the list, along with those that have not been seen for an hour.
-pub(crate) async fn leave(pool: &PgPool, group: &str, member: Uuid) -> Result<(), sqlx::Error> {
+pub(crate) async fn leave(
+    connection: &mut PgConnection,
+    group: &str,
+    member: Uuid,
+) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "delete from group_members
          where group_name = $1
@@ -49,7 +50,7 @@ pub(crate) async fn leave(pool: &PgPool, group: &str, member: Uuid) -> Result<()
         group,
         member,
     )
-    .execute(pool)
+    .execute(connection)
     .await?;
     Ok(())
 }

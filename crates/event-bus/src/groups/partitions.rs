@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use super::{ActiveGroup, members};
 use crate::partition::Partition;
+use crate::sessions;
 use crate::transport::{Group, Transport};
 
 const RENEW_INTERVAL: Duration = Duration::from_secs(1);
@@ -89,7 +90,12 @@ impl Share {
     /// Says that this instance is here. Returns the partitions that are for it.
     async fn renew(&self) -> Result<Vec<u16>, sqlx::Error> {
         let group = &self.group().name;
-        let members = members::renew(&self.pool, group, self.member, PATIENCE).await?;
+        let members = sessions::transact!(&self.pool, |connection| members::renew(
+            connection,
+            group,
+            self.member,
+            PATIENCE
+        ))?;
         let rank = members.iter().position(|member| *member == self.member);
         let is_mine = |partition: &u16| rank == Some(usize::from(*partition) % members.len());
         Ok((0..self.partitions).filter(is_mine).collect())
@@ -147,7 +153,12 @@ impl Share {
         self.workers.close();
         self.workers.wait().await;
         let group = self.active.group.name.clone();
-        if let Err(error) = members::leave(&self.pool, &group, self.member).await {
+        let left = sessions::transact!(&self.pool, |connection| members::leave(
+            connection,
+            &group,
+            self.member
+        ));
+        if let Err(error) = left {
             tracing::debug!(%error, "could not leave a group; the others will notice");
         }
     }

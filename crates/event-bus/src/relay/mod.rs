@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::PgPool;
-use sqlx::postgres::PgListener;
+use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio_util::sync::CancellationToken;
 
 use self::leader::Leader;
@@ -60,7 +60,7 @@ impl Relay {
         let Some(connection) = lock::try_lead(&self.pool).await? else {
             return self.stand_by(shutdown).await;
         };
-        let mut listener = PgListener::connect_with(&self.pool).await?;
+        let mut listener = self.connect_listener().await?;
         listener.listen(&lock::channel(&self.pool).await?).await?;
         tracing::debug!("leading the relay");
         let mut leader = Leader::new(self, connection);
@@ -71,6 +71,20 @@ impl Relay {
         };
         leader.resign().await;
         led
+    }
+
+    /// A listener on a session of its own. A session of the pool may be in a transaction that somebody
+    /// else has left open, and LISTEN takes effect only when that commits.
+    async fn connect_listener(&self) -> Result<PgListener, sqlx::Error> {
+        let options = self.pool.connect_options();
+        let own = PgPoolOptions::new()
+            .max_connections(1)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .connect_lazy_with(options.as_ref().clone());
+        let mut listener = PgListener::connect_with(&own).await?;
+        listener.ignore_pool_close_event(true);
+        Ok(listener)
     }
 
     /// Rings the bells for what other instances have committed, until the connection fails.

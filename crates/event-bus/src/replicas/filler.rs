@@ -16,6 +16,7 @@ use crate::bus::EventBus;
 use crate::handler::HandlerError;
 use crate::handler_entry::panic_message;
 use crate::queries::RequestError;
+use crate::sessions;
 use crate::snapshot::GetSnapshotPage;
 
 /// How long a page may take. The owner reads it from its database.
@@ -87,7 +88,10 @@ impl<S: ReplicaStore> Filler<S> {
 
     /// Looks whether there is something to do, and does it unless another instance is about it.
     async fn attend(&self) -> Result<(), FillError> {
-        let progress = storage::progress(&self.bus.pool, S::NAME).await?;
+        let progress = sessions::transact!(&self.bus.pool, |connection| storage::progress(
+            connection,
+            S::NAME
+        ))?;
         self.state.set_filled(progress.is_filled);
         if progress.is_filled {
             return Ok(());
@@ -104,7 +108,10 @@ impl<S: ReplicaStore> Filler<S> {
     async fn fill(&self) -> Result<(), FillError> {
         let mut entities = 0;
         loop {
-            let progress = storage::progress(&self.bus.pool, S::NAME).await?;
+            let progress = sessions::transact!(&self.bus.pool, |connection| storage::progress(
+                connection,
+                S::NAME
+            ))?;
             if progress.is_filled {
                 tracing::info!(replica = S::NAME, entities, "the replica is filled");
                 self.state.set_filled(true);

@@ -3,6 +3,7 @@
 use super::ReplicaStore;
 use super::storage;
 use crate::bus::EventBus;
+use crate::sessions;
 
 impl EventBus {
     /// Whether a replica is complete: it has had all that its owner had, and keeps up by events.
@@ -11,7 +12,7 @@ impl EventBus {
     ///
     /// If the database fails.
     pub async fn replica_filled<S: ReplicaStore>(&self) -> Result<bool, sqlx::Error> {
-        let progress = storage::find(&self.pool, S::NAME).await?;
+        let progress = sessions::run!(&self.pool, |connection| storage::find(connection, S::NAME))?;
         Ok(progress.is_some_and(|progress| progress.is_filled))
     }
 
@@ -25,7 +26,10 @@ impl EventBus {
     ///
     /// If the database fails.
     pub async fn refill<S: ReplicaStore>(&self) -> Result<(), sqlx::Error> {
-        storage::refill(&self.pool, S::NAME).await?;
+        sessions::transact!(&self.pool, |connection| storage::refill(
+            connection,
+            S::NAME
+        ))?;
         for replica in self.replicas.iter().filter(|r| r.name == S::NAME) {
             replica.set_filled(false);
             replica.wanted.ring();

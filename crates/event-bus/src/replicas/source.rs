@@ -13,6 +13,7 @@ use crate::handler::short_type_name;
 use crate::queries::{RespondError, Responder};
 use crate::received::Received;
 use crate::repository::EntityStore;
+use crate::sessions;
 use crate::snapshot::{GetSnapshotPage, SnapshotPage};
 
 /// How many entities are read at once: few, since each may be as large as a message.
@@ -50,7 +51,14 @@ impl<S: SnapshotSource> Snapshots<S> {
 
     /// Each read sees all that was committed before it, which is what the replica relies on.
     async fn read(&self, after: Option<Uuid>) -> Result<SnapshotPage<S::Eto>, RespondError<()>> {
-        let mut connection = self.pool.acquire().await?;
+        sessions::run!(&self.pool, |connection| Self::read_on(connection, after))
+            .map_err(RespondError::from)
+    }
+
+    async fn read_on(
+        connection: &mut PgConnection,
+        after: Option<Uuid>,
+    ) -> Result<SnapshotPage<S::Eto>, sqlx::Error> {
         let mut page = SnapshotPage {
             version: S::Eto::VERSION,
             entities: Vec::new(),
@@ -58,11 +66,13 @@ impl<S: SnapshotSource> Snapshots<S> {
         };
         let (mut last, mut bytes) = (after, 0);
         while page.entities.len() < MOST_ENTITIES {
-            let entities = S::page(&mut connection, last, READ as i64).await?;
+            let entities = S::page(connection, last, READ as i64).await?;
             let is_last = entities.len() < READ;
             for entity in &entities {
                 let eto = S::eto(entity);
-                bytes += serde_json::to_vec(&eto)?.len();
+                bytes += serde_json::to_vec(&eto)
+                    .map_err(|error| sqlx::Error::Encode(error.into()))?
+                    .len();
                 if bytes > FULL && !page.entities.is_empty() {
                     page.next = last;
                     return Ok(page);

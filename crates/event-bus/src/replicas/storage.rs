@@ -6,6 +6,8 @@ use sqlx::postgres::types::PgInterval;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use crate::sessions;
+
 /// How far a replica is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Progress {
@@ -17,9 +19,12 @@ pub(super) struct Progress {
 }
 
 /// How far the replica is; made one that is not filled if it is new.
-pub(super) async fn progress(pool: &PgPool, replica: &str) -> Result<Progress, sqlx::Error> {
+pub(super) async fn progress(
+    connection: &mut PgConnection,
+    replica: &str,
+) -> Result<Progress, sqlx::Error> {
     loop {
-        let progress = find(pool, replica).await?;
+        let progress = find(&mut *connection, replica).await?;
         if let Some(progress) = progress {
             return Ok(progress);
         }
@@ -27,32 +32,38 @@ pub(super) async fn progress(pool: &PgPool, replica: &str) -> Result<Progress, s
             "insert into replicas (name) values ($1) on conflict do nothing",
             replica
         )
-        .execute(pool)
+        .execute(&mut *connection)
         .await?;
     }
 }
 
 /// How far the replica is, if it was ever begun.
-pub(super) async fn find(pool: &PgPool, replica: &str) -> Result<Option<Progress>, sqlx::Error> {
+pub(super) async fn find(
+    connection: &mut PgConnection,
+    replica: &str,
+) -> Result<Option<Progress>, sqlx::Error> {
     sqlx::query_as!(
         Progress,
         r#"select fill, cursor, filled_at is not null as "is_filled!"
            from replicas where name = $1"#,
         replica
     )
-    .fetch_optional(pool)
+    .fetch_optional(connection)
     .await
 }
 
 /// Begins anew.
-pub(super) async fn refill(pool: &PgPool, replica: &str) -> Result<(), sqlx::Error> {
+pub(super) async fn refill(
+    connection: &mut PgConnection,
+    replica: &str,
+) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "insert into replicas as known (name) values ($1)
          on conflict (name) do update
          set fill = known.fill + 1, cursor = null, filled_at = null",
         replica
     )
-    .execute(pool)
+    .execute(connection)
     .await?;
     Ok(())
 }
@@ -73,8 +84,13 @@ pub(super) async fn try_fill(
     )
     .fetch_one(&mut *connection)
     .await?;
+    if !locked {
+        return Ok(None);
+    }
     // Detached, so that the pool neither counts it nor hands it out with the lock on it.
-    Ok(locked.then(|| connection.detach()))
+    let mut connection = connection.detach();
+    sessions::end_foreign_transaction(&mut connection).await?;
+    Ok(Some(connection))
 }
 
 /// Who writes versions: events together with each other, a page by itself.
@@ -265,7 +281,7 @@ pub(super) async fn complete(
 
 /// Forgets entities that have been gone for longer than this.
 pub(crate) async fn purge_tombstones(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     retention: Duration,
 ) -> Result<(), sqlx::Error> {
     let retention = PgInterval {
@@ -277,7 +293,7 @@ pub(crate) async fn purge_tombstones(
         "delete from replica_versions where deleted_at < now() - $1::interval",
         retention
     )
-    .execute(pool)
+    .execute(connection)
     .await?;
     Ok(())
 }

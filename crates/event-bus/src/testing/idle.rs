@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::transport::Shared;
 use crate::bus::EventBus;
-use crate::{outbox, retries};
+use crate::{outbox, retries, sessions};
 
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -33,7 +33,7 @@ async fn what_is_left(
 ) -> Result<Option<&'static str>, sqlx::Error> {
     let before = shared.record().activity();
     for bus in buses {
-        if retries::is_any_due(&bus.pool).await? {
+        if sessions::run!(&bus.pool, |connection| retries::is_any_due(connection))? {
             return Ok(Some("a message is to be tried again"));
         }
         if outbox::is_any_due(&bus.pool).await? {

@@ -21,6 +21,7 @@ mod relaying;
 mod replaying;
 mod replicas;
 mod scheduling;
+mod sessions;
 mod settings;
 mod support;
 mod test_bus;

@@ -91,6 +91,11 @@ impl Ground {
     /// A bus to be given handlers. Its retries are quick.
     pub(crate) async fn participant(&self, service: &str) -> EventBusBuilder {
         let pool = self.database.pool(service).await;
+        self.participant_on(service, pool)
+    }
+
+    /// A bus over this pool, to be given handlers.
+    pub(crate) fn participant_on(&self, service: &str, pool: sqlx::PgPool) -> EventBusBuilder {
         let builder = match &self.broker {
             Some(broker) => {
                 let rabbitmq = RabbitMq::new(&broker.url()).expect("a broker's address");

@@ -59,9 +59,15 @@ pub(crate) async fn find(
     executor: impl PgExecutor<'_>,
     id: OrderId,
 ) -> Result<Option<Order>, sqlx::Error> {
-    sqlx::query_as!(Order, "select * from orders where id = $1", id as OrderId)
-        .fetch_optional(executor)
-        .await
+    sqlx::query_as!(
+        Order,
+        "select id, customer_name, customer_id, product_id, product_name, quantity, unit_price,
+                discount, state, reason, version, placed_at, updated_at
+         from orders where id = $1",
+        id as OrderId,
+    )
+    .fetch_optional(executor)
+    .await
 }
 
 /// Which orders are asked for; `None` does not restrict.
@@ -82,7 +88,9 @@ pub(crate) async fn list(
 ) -> Result<Vec<Order>, sqlx::Error> {
     sqlx::query_as!(
         Order,
-        "select * from orders
+        "select id, customer_name, customer_id, product_id, product_name, quantity, unit_price,
+                discount, state, reason, version, placed_at, updated_at
+         from orders
          where ($1::uuid is null or customer_id = $1)
            and ($2::uuid is null or product_id = $2)
            and ($3::text is null or state = $3)
@@ -146,7 +154,10 @@ pub(crate) async fn change_states(
              updated_at = now()
          from unnest($1::uuid[], $2::text[], $3::text[]) as change (id, state, reason)
          where orders.id = change.id
-         returning orders.*",
+         returning orders.id, orders.customer_name, orders.customer_id, orders.product_id,
+                   orders.product_name, orders.quantity, orders.unit_price, orders.discount,
+                   orders.state, orders.reason, orders.version, orders.placed_at,
+                   orders.updated_at",
         &ids,
         &states as _,
         &reasons as _,
@@ -170,7 +181,9 @@ pub(crate) async fn lock_open_orders_of(
 ) -> Result<Vec<Order>, sqlx::Error> {
     sqlx::query_as!(
         Order,
-        "select * from orders where product_id = $1 and state = any($2) order by id for update",
+        "select id, customer_name, customer_id, product_id, product_name, quantity, unit_price,
+                discount, state, reason, version, placed_at, updated_at
+         from orders where product_id = $1 and state = any($2) order by id for update",
         product as ProductId,
         &OrderState::open() as _,
     )
@@ -194,7 +207,10 @@ pub(crate) async fn set_discounts(
          set discount = given.discount, version = version + 1, updated_at = now()
          from unnest($1::uuid[], $2::numeric[]) as given (id, discount)
          where orders.id = given.id
-         returning orders.*",
+         returning orders.id, orders.customer_name, orders.customer_id, orders.product_id,
+                   orders.product_name, orders.quantity, orders.unit_price, orders.discount,
+                   orders.state, orders.reason, orders.version, orders.placed_at,
+                   orders.updated_at",
         &ids,
         &amounts,
     )

@@ -68,7 +68,8 @@ pub(crate) async fn hold(
     let ids: Vec<Uuid> = ids.map(|id| id.0).collect();
     let products = sqlx::query_as!(
         Product,
-        "select * from products where id = any($1) order by id for share",
+        "select id, name, price, version, deleted from products
+         where id = any($1) order by id for share",
         &ids,
     )
     .fetch_all(connection)

@@ -210,7 +210,10 @@ impl World {
     }
 
     async fn read(&mut self, most: usize) {
-        let progress = storage::progress(&self.bus.pool, Copies::NAME).await;
+        let progress = crate::sessions::run!(&self.bus.pool, |connection| storage::progress(
+            connection,
+            Copies::NAME
+        ));
         let progress = progress.expect("how far it is");
         if progress.is_filled {
             return;

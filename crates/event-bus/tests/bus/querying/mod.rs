@@ -19,8 +19,8 @@ use crate::support::{BOUND, Ground, Running};
 const SHORT: Duration = Duration::from_millis(300);
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct GetPrice {
-    product: u32,
+pub(crate) struct GetPrice {
+    pub(crate) product: u32,
 }
 
 impl Message for GetPrice {
@@ -29,12 +29,12 @@ impl Message for GetPrice {
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Price {
-    cents: u32,
+pub(crate) struct Price {
+    pub(crate) cents: u32,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum NoPrice {
+pub(crate) enum NoPrice {
     Unknown { product: u32 },
 }
 
@@ -43,7 +43,7 @@ impl Request for GetPrice {
     type Refusal = NoPrice;
 }
 
-type Respond = Result<Price, RespondError<NoPrice>>;
+pub(crate) type Respond = Result<Price, RespondError<NoPrice>>;
 
 /// A responder made of a function.
 struct By<F>(F);
@@ -60,7 +60,7 @@ where
 
 /// Knows the products below 1000, at ten cents for each of their number.
 #[derive(Debug)]
-struct PriceList;
+pub(crate) struct PriceList;
 
 impl Responder<GetPrice> for PriceList {
     async fn respond(&self, query: Received<GetPrice>) -> Respond {

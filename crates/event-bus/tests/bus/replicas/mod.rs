@@ -22,10 +22,10 @@ use crate::support::{BOUND, Ground, Running};
 
 /// A picture of an item, and the item itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
-struct Item {
-    id: Uuid,
-    name: String,
-    version: i64,
+pub(crate) struct Item {
+    pub(crate) id: Uuid,
+    pub(crate) name: String,
+    pub(crate) version: i64,
 }
 
 impl EntityEto for Item {
@@ -44,9 +44,9 @@ impl EntityEto for Item {
 }
 
 /// The owner's table.
-struct Items;
+pub(crate) struct Items;
 
-const ITEMS: Repository<Items> = Repository::new();
+pub(crate) const ITEMS: Repository<Items> = Repository::new();
 
 impl EntityStore for Items {
     type Entity = Item;
@@ -106,7 +106,7 @@ async fn write(
 
 /// The replica: it compares no versions, and notes each change in a history.
 #[derive(Debug, Clone)]
-struct Copies {
+pub(crate) struct Copies {
     /// The queries whose answers brought something, one entry for each entity.
     shown: Arc<Mutex<Vec<Uuid>>>,
     /// How many entities of pages it takes until it is stuck.
@@ -114,7 +114,7 @@ struct Copies {
 }
 
 impl Copies {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             shown: Arc::default(),
             room: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
@@ -184,14 +184,14 @@ impl ReplicaStore for Copies {
 }
 
 /// The owner is `stock`, and the replica is `shop`'s.
-struct Warehouse<'a> {
+pub(crate) struct Warehouse<'a> {
     ground: &'a Ground,
     stock: PgPool,
     shop: PgPool,
 }
 
 impl<'a> Warehouse<'a> {
-    async fn on(ground: &'a Ground) -> Self {
+    pub(crate) async fn on(ground: &'a Ground) -> Self {
         let stock = ground.database.pool("stock").await;
         let shop = ground.database.pool("shop").await;
         for (pool, tables) in [
@@ -224,7 +224,7 @@ impl<'a> Warehouse<'a> {
     }
 
     /// Items whose events are long gone: nobody was told.
-    async fn had(&self, items: i32) {
+    pub(crate) async fn had(&self, items: i32) {
         sqlx::query(
             "insert into items
              select gen_random_uuid(), 'item ' || n, 1 + n % 5 from generate_series(1, $1) n",
@@ -235,7 +235,7 @@ impl<'a> Warehouse<'a> {
         .expect("items");
     }
 
-    async fn owner(&self) -> EventBusBuilder {
+    pub(crate) async fn owner(&self) -> EventBusBuilder {
         let stock = self.ground.participant("stock").await;
         stock.serve_snapshots::<Items>()
     }
@@ -249,7 +249,7 @@ impl<'a> Warehouse<'a> {
         Running::start(shop.replica(copies.clone())).await
     }
 
-    async fn is_filled(&self, shop: &Running) {
+    pub(crate) async fn is_filled(&self, shop: &Running) {
         test_servers::eventually("the replica is filled", BOUND, async || {
             let filled = shop.bus.replica_filled::<Copies>().await.ok()?;
             filled.then_some(())
