@@ -42,6 +42,8 @@ mod inbox;
 #[cfg(feature = "postgres")]
 mod kill_switch;
 #[cfg(feature = "postgres")]
+mod lease;
+#[cfg(feature = "postgres")]
 mod migrate;
 #[cfg(feature = "postgres")]
 mod outage;

@@ -6,6 +6,8 @@ use sqlx::postgres::types::PgInterval;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use crate::lease::LeasedSession;
+
 /// How far a replica is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Progress {
@@ -57,24 +59,12 @@ pub(super) async fn refill(pool: &PgPool, replica: &str) -> Result<(), sqlx::Err
     Ok(())
 }
 
-/// A connection that holds the right to fill the replica, or `None` while somebody else has it.
-///
-/// The right is the session's: it goes when the connection does, however the process ends.
+/// A session that holds the right to fill the replica, or `None` while another instance has it.
 pub(super) async fn try_fill(
     pool: &PgPool,
     replica: &str,
-) -> Result<Option<PgConnection>, sqlx::Error> {
-    let mut connection = pool.acquire().await?;
-    let locked = sqlx::query_scalar!(
-        r#"select pg_try_advisory_lock(
-               hashtextextended('event_bus_fill.' || current_schema() || '.' || $1, 0)
-           ) as "locked!""#,
-        replica
-    )
-    .fetch_one(&mut *connection)
-    .await?;
-    // Detached, so that the pool neither counts it nor hands it out with the lock on it.
-    Ok(locked.then(|| connection.detach()))
+) -> Result<Option<LeasedSession>, sqlx::Error> {
+    LeasedSession::try_take(pool, "event_bus_fill", &format!(".{replica}")).await
 }
 
 /// Who writes versions: events together with each other, a page by itself.
