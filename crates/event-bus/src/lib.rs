@@ -58,6 +58,8 @@ mod queries;
 #[cfg(feature = "postgres")]
 mod received;
 #[cfg(feature = "postgres")]
+mod refused;
+#[cfg(feature = "postgres")]
 mod registry;
 #[cfg(feature = "postgres")]
 mod relay;

@@ -81,6 +81,12 @@ pub(super) async fn take_turn(
     replica: &str,
     writer: Writer,
 ) -> Result<(), sqlx::Error> {
+    if writer == Writer::Page {
+        // An instance that is cut off in the middle of a page must not keep the others from it.
+        sqlx::query!("set local idle_in_transaction_session_timeout = '10s'")
+            .execute(&mut *connection)
+            .await?;
+    }
     sqlx::query!(
         "select case when $2
              then pg_advisory_xact_lock(key)
