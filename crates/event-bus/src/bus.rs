@@ -20,7 +20,7 @@ use crate::running::Running;
 use crate::settings::BusSettings;
 use crate::start_error::StartError;
 use crate::subscription::{Subscription, Tentative};
-use crate::transport::{Settlement, Transport};
+use crate::transport::{Refusal, Settlement, Transport};
 use crate::unit_of_work::{Publisher, UnitOfWork};
 use crate::wake::WakeUp;
 use crate::{outbox, signals};
@@ -81,7 +81,11 @@ impl EventBus {
         match settlements.into_iter().next() {
             Some(Settlement::Confirmed) => Ok(()),
             Some(Settlement::Unroutable) => Err(PublishNowError::Unroutable(M::NAME)),
-            Some(Settlement::Failed(reason)) => Err(PublishNowError::Unconfirmed {
+            Some(
+                Settlement::Failed(reason)
+                | Settlement::Refused(Refusal { reason, .. })
+                | Settlement::Suspected(Refusal { reason, .. }),
+            ) => Err(PublishNowError::Unconfirmed {
                 name: M::NAME,
                 reason,
             }),

@@ -69,6 +69,12 @@ impl Conditions {
         }
     }
 
+    /// Stops listing a condition without a word on whether it still holds: another instance takes
+    /// over what it is about.
+    pub(crate) fn withdraw(&self, subject: &str) {
+        self.lock().remove(subject);
+    }
+
     /// The conditions that hold now, by subject.
     pub(crate) fn problems(&self) -> Vec<HealthProblem> {
         let conditions = self.lock();

@@ -22,6 +22,10 @@ pub const MAX_KEY_BYTES: usize = 1024;
 /// The longest name of a message, in bytes: what AMQP has for a routing key.
 pub(crate) const MAX_NAME_BYTES: usize = 255;
 
+/// The longest `traceparent` and `tracestate` that are sent on, in bytes. The recommendation asks
+/// for 512 at least; the headers of a message have to fit into one AMQP frame.
+const MAX_TRACE_BYTES: usize = 8 * 1024;
+
 /// A message on its way, with its body still encoded.
 ///
 /// Its serde form is the attributes alone, under their CloudEvents names, as the outbox keeps them.
@@ -123,6 +127,29 @@ impl TraceContext {
     pub fn trace_id(&self) -> Option<&str> {
         self.traceparent.as_deref()?.split('-').nth(1)
     }
+
+    /// The context without what cannot be stored or sent on. It comes from other programs, and what
+    /// they got wrong must not keep a message from being published.
+    fn if_valid(self) -> Self {
+        let is_valid = |text: &String| text.len() <= MAX_TRACE_BYTES && !text.contains('\0');
+        Self {
+            traceparent: self.traceparent.filter(is_valid),
+            tracestate: self.tracestate.filter(is_valid),
+        }
+    }
+}
+
+/// For names, which are checked when the program is built.
+const fn contains_nul(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let mut index = 0;
+    while index < bytes.len() {
+        if bytes[index] == 0 {
+            return true;
+        }
+        index += 1;
+    }
+    false
 }
 
 /// Where a message stands in the chain of causes and effects.
@@ -167,6 +194,13 @@ pub enum PublishError {
         /// The size of its JSON.
         bytes: usize,
     },
+    /// The partition key contains the character U+0000, which PostgreSQL cannot store, neither for
+    /// the publisher nor for a receiver.
+    #[error("`{name}` has a partition key with the character U+0000, which cannot be stored")]
+    NulInKey {
+        /// The message's name.
+        name: &'static str,
+    },
 }
 
 /// Bodies may hold personal data: what is logged of a message is its attributes.
@@ -187,7 +221,8 @@ impl Envelope {
     ///
     /// # Errors
     ///
-    /// If the message can't be encoded or its body is too large.
+    /// If the message can't be encoded, its body or its partition key is too large, or its
+    /// partition key cannot be stored.
     pub fn encode<M: Message>(
         source: &str,
         lineage: Lineage,
@@ -199,6 +234,10 @@ impl Envelope {
             assert!(
                 M::NAME.len() <= MAX_NAME_BYTES,
                 "the message's name is too long"
+            );
+            assert!(
+                !contains_nul(M::NAME),
+                "the message's name contains the character U+0000"
             );
         };
 
@@ -222,6 +261,9 @@ impl Envelope {
                 bytes: key.len(),
             });
         }
+        if partition_key.as_ref().is_some_and(|key| key.contains('\0')) {
+            return Err(PublishError::NulInKey { name: M::NAME });
+        }
         Ok(Self {
             id: Uuid::now_v7(),
             name: M::NAME.to_owned(),
@@ -232,7 +274,7 @@ impl Envelope {
             partition_key,
             correlation_id: lineage.correlation_id,
             causation_id: lineage.causation_id,
-            trace: lineage.trace,
+            trace: lineage.trace.if_valid(),
             mandatory: M::MUST_BE_HEARD || M::Kind::KIND != Kind::Event,
             body: Bytes::from(body),
         })

@@ -42,6 +42,8 @@ mod inbox;
 #[cfg(feature = "postgres")]
 mod kill_switch;
 #[cfg(feature = "postgres")]
+mod lease;
+#[cfg(feature = "postgres")]
 mod migrate;
 #[cfg(feature = "postgres")]
 mod outage;
@@ -57,6 +59,8 @@ mod privileges;
 mod queries;
 #[cfg(feature = "postgres")]
 mod received;
+#[cfg(feature = "postgres")]
+mod refused;
 #[cfg(feature = "postgres")]
 mod registry;
 #[cfg(feature = "postgres")]

@@ -40,6 +40,7 @@ impl Running {
             transport: groups.transport.clone(),
             publisher: groups.publisher.clone(),
             settings: settings.clone(),
+            conditions: groups.conditions.clone(),
         };
         running.spawn(&running.relaying, relay.run(running.stop_relaying.clone()));
         let shutdown = groups.shutdown.clone();

@@ -20,6 +20,7 @@ const OUTBOX_DEPTH: &str = "event_bus.outbox.depth";
 const OUTBOX_OLDEST_AGE: &str = "event_bus.outbox.oldest_age";
 const OUTBOX_SCHEDULED: &str = "event_bus.outbox.scheduled";
 const OUTBOX_UNROUTABLE: &str = "event_bus.outbox.unroutable";
+const OUTBOX_REFUSED: &str = "event_bus.outbox.refused";
 const RELAY_LEADING: &str = "event_bus.relay.leading";
 const DUPLICATES: &str = "event_bus.inbox.duplicates";
 const RETRIES: &str = "event_bus.retries";
@@ -97,6 +98,11 @@ fn describe_gauges() {
             "Messages that somebody must hear and nobody is bound for.",
         ),
         (
+            OUTBOX_REFUSED,
+            Unit::Count,
+            "Messages that the broker refuses, and that are retried.",
+        ),
+        (
             RELAY_LEADING,
             Unit::Count,
             "1 on the instance whose relay publishes, 0 on the others.",
@@ -138,6 +144,12 @@ pub(crate) fn sent(messages: usize, error: Option<&'static str>) {
         }
     }
     .increment(messages as u64);
+}
+
+/// The broker has refused messages: `error` is the kind of refusal.
+pub(crate) fn refused(messages: usize, error: &str) {
+    counter!(SENT, "messaging.operation.name" => "publish", "error.type" => error.to_owned())
+        .increment(messages as u64);
 }
 
 /// How long the broker took for messages that were handed to it together.
@@ -217,6 +229,7 @@ pub(crate) struct Waiting {
     pub(crate) oldest_age: f64,
     pub(crate) scheduled: i64,
     pub(crate) unroutable: i64,
+    pub(crate) refused: i64,
     pub(crate) retries: i64,
     pub(crate) held_keys: i64,
     pub(crate) dead_letters: i64,
@@ -228,6 +241,7 @@ pub(crate) fn waiting(waiting: Waiting) {
     gauge!(OUTBOX_OLDEST_AGE).set(waiting.oldest_age);
     gauge!(OUTBOX_SCHEDULED).set(waiting.scheduled as f64);
     gauge!(OUTBOX_UNROUTABLE).set(waiting.unroutable as f64);
+    gauge!(OUTBOX_REFUSED).set(waiting.refused as f64);
     gauge!(RETRIES_WAITING).set(waiting.retries as f64);
     gauge!(HELD_KEYS).set(waiting.held_keys as f64);
     gauge!(DEAD_LETTERS_WAITING).set(waiting.dead_letters as f64);

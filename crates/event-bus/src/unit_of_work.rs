@@ -71,7 +71,7 @@ impl UnitOfWork {
     ///
     /// # Errors
     ///
-    /// If the event can't be encoded or is too large.
+    /// If the event can't be encoded, is too large, or cannot be stored.
     pub fn publish<M: Message<Kind = Event>>(&mut self, event: &M) -> Result<(), PublishError> {
         let envelope = self.seal(event)?;
         self.pending.now.push(envelope);
@@ -82,19 +82,22 @@ impl UnitOfWork {
     ///
     /// # Errors
     ///
-    /// If the command can't be encoded or is too large.
+    /// If the command can't be encoded, is too large, or cannot be stored.
     pub fn send<M: Message<Kind = Command>>(&mut self, command: &M) -> Result<(), PublishError> {
         let envelope = self.seal(command)?;
         self.pending.now.push(envelope);
         Ok(())
     }
 
-    /// Keeps a message with the commit and lets it go at the given time, or at once if that has
+    /// Stores a message with the commit and publishes it at the given time, or at once if that has
     /// passed. Returns the message's id.
+    ///
+    /// The time is compared with the clock of this program, at the commit. From then on the delay
+    /// is the database's to measure, so the two clocks need not agree.
     ///
     /// # Errors
     ///
-    /// If the message can't be encoded or is too large.
+    /// If the message can't be encoded, is too large, or cannot be stored.
     pub fn schedule<M: Message<Kind: Posted>>(
         &mut self,
         message: &M,
@@ -160,6 +163,10 @@ impl UnitOfWork {
     pub async fn commit(mut self) -> Result<(), sqlx::Error> {
         self.transaction.check_open()?;
         let Pending { now, later } = &self.pending;
+        let later: Vec<_> = later
+            .iter()
+            .map(|(at, envelope)| (delay_until(*at), envelope))
+            .collect();
         if now.is_empty() && later.is_empty() {
             // Of a transaction in which a statement failed, and the error was swallowed,
             // PostgreSQL makes a rollback, and reports the commit as done. Any statement tells.
@@ -167,10 +174,10 @@ impl UnitOfWork {
                 .execute(&mut *self.transaction)
                 .await?;
         } else {
-            outbox::insert(&mut self.transaction, now, later).await?;
+            outbox::insert(&mut self.transaction, now, &later).await?;
         }
         let has_messages = !now.is_empty();
-        let first_due = later.iter().map(|(at, _)| *at).min();
+        let first_delay = later.iter().map(|(delay, _)| *delay).min();
         self.transaction.commit().await?;
         for tell in self.after_commit {
             tell();
@@ -178,7 +185,7 @@ impl UnitOfWork {
         if has_messages {
             self.publisher.relay.ring();
         }
-        if first_due.is_some_and(|due| due < Timestamp::now() + self.publisher.poll_interval) {
+        if first_delay.is_some_and(|delay| delay < self.publisher.poll_interval) {
             self.publisher.clock.ring();
         }
         Ok(())
@@ -230,6 +237,14 @@ impl UnitOfWork {
     fn seal<M: Message>(&self, message: &M) -> Result<Envelope, PublishError> {
         Envelope::encode(&self.publisher.service, self.lineage.clone(), message)
     }
+}
+
+/// How long until a time, by the program's clock; zero if it has passed.
+///
+/// What the database stores begins with this delay and its own clock: to compare a time of the
+/// program with the database's clock would be wrong by as much as the two differ.
+fn delay_until(at: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default()
 }
 
 impl Deref for UnitOfWork {

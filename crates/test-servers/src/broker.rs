@@ -168,4 +168,16 @@ impl TestBroker {
         }
         connections.len()
     }
+    /// Lets the user of `TEST_AMQP_URL` publish to an exchange only what has a routing key that the
+    /// regular expression matches.
+    ///
+    /// # Panics
+    ///
+    /// If the management API can't be reached or refuses.
+    pub async fn restrict_topics(&self, exchange: &str, routing_keys: &str) {
+        let body =
+            format!(r#"{{"exchange": {exchange:?}, "write": {routing_keys:?}, "read": ".*"}}"#);
+        let path = ["topic-permissions", &self.vhost, self.broker.username()];
+        self.management.put(&path, body).await;
+    }
 }

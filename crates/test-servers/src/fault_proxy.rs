@@ -2,13 +2,17 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use reqwest::Url;
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
+const BUFFER_BYTES: usize = 16 * 1024;
 /// Connections the listening socket keeps waiting until they are accepted.
 const BACKLOG: u32 = 128;
 
@@ -35,6 +39,7 @@ pub struct FaultProxy {
 enum Command {
     Cut,
     CutConnections,
+    Silence,
     Restore,
 }
 
@@ -78,6 +83,13 @@ impl FaultProxy {
     /// were.
     pub async fn cut_connections(&self) -> usize {
         self.tell(Command::CutConnections).await
+    }
+
+    /// Loses all bytes from now on, in both directions, and closes nothing, as a network does that
+    /// drops packets: a new connection is accepted and never answered. Returns how many connections
+    /// fell silent. They stay silent; [`restore`](Self::restore) lets new ones through.
+    pub async fn silence(&self) -> usize {
+        self.tell(Command::Silence).await
     }
 
     /// Lets clients connect again, at the same address.
@@ -147,27 +159,36 @@ async fn forward(
 ) {
     let mut listener = Some(listener);
     let mut connections = JoinSet::new();
+    // Shared by the connections that fall silent together.
+    let mut silent = Arc::new(AtomicBool::new(false));
     loop {
         tokio::select! {
             order = orders.recv() => {
                 let Some((command, done)) = order else { return };
                 let before = connections.len();
+                let mut affected = None;
                 match command {
                     Command::Cut => {
                         listener = None;
                         connections.shutdown().await;
                     }
                     Command::CutConnections => connections.shutdown().await,
-                    Command::Restore if listener.is_none() => {
-                        listener = Some(port.listen().expect("the port stayed reserved"));
+                    Command::Silence => {
+                        silent.store(true, Ordering::SeqCst);
+                        affected = Some(before);
                     }
-                    Command::Restore => {}
+                    Command::Restore => {
+                        silent = Arc::new(AtomicBool::new(false));
+                        if listener.is_none() {
+                            listener = Some(port.listen().expect("the port stayed reserved"));
+                        }
+                    }
                 }
                 // A test that no longer waits for the answer has ended.
-                done.send(before - connections.len()).ok();
+                done.send(affected.unwrap_or(before - connections.len())).ok();
             }
             Ok(client) = accept(listener.as_ref()) => {
-                connections.spawn(connect_through(client, server));
+                connections.spawn(connect_through(client, server, silent.clone()));
             }
             Some(_ended) = connections.join_next() => {}
         }
@@ -184,10 +205,43 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<TcpStream> {
 
 /// Copies both ways until either side is done. A server that can't be reached shows to the client
 /// as a connection that closes at once.
-async fn connect_through(mut client: TcpStream, server: SocketAddr) {
-    if let Ok(mut server) = TcpStream::connect(server).await {
+async fn connect_through(client: TcpStream, server: SocketAddr, silent: Arc<AtomicBool>) {
+    if silent.load(Ordering::SeqCst) {
+        // Kept open.
+        let _client = client;
+        return std::future::pending().await;
+    }
+    if let Ok(server) = TcpStream::connect(server).await {
         client.set_nodelay(true).ok();
         server.set_nodelay(true).ok();
-        copy_bidirectional(&mut client, &mut server).await.ok();
+        let (client_reads, client_writes) = client.into_split();
+        let (server_reads, server_writes) = server.into_split();
+        let both = tokio::try_join!(
+            copy(client_reads, server_writes, &silent),
+            copy(server_reads, client_writes, &silent),
+        );
+        both.ok();
+    }
+}
+
+/// Copies until the sender is done. Once it is silent, it only reads, and ends no more.
+async fn copy(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    silent: &AtomicBool,
+) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        let read = from.read(&mut buffer).await;
+        if silent.load(Ordering::SeqCst) {
+            if !read.is_ok_and(|bytes| bytes > 0) {
+                return std::future::pending().await;
+            }
+            continue;
+        }
+        match read? {
+            0 => return to.shutdown().await,
+            bytes => to.write_all(&buffer[..bytes]).await?,
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! A network cut between a client and a real PostgreSQL.
 #![expect(clippy::expect_used, reason = "what fails here has to fail the test")]
 
+use std::time::Duration;
+
 use sqlx::{Connection, PgConnection};
 use test_servers::{FaultProxy, TestDatabase};
 
@@ -53,4 +55,21 @@ async fn the_other_side_of_a_proxy_is_closed_with_its_owner() {
     let mut connection = connect(proxy.url()).await;
     drop(proxy);
     connection.ping().await.expect_err("the proxy is gone");
+}
+
+#[tokio::test]
+async fn a_silent_network_loses_what_is_sent_and_closes_nothing_until_it_is_restored() {
+    const UNANSWERED: Duration = Duration::from_millis(300);
+    let database = TestDatabase::create(&[ROLE]).await;
+    let proxy = FaultProxy::before(&database.url(ROLE)).await;
+    let mut connection = connect(proxy.url()).await;
+
+    assert_eq!(proxy.silence().await, 1);
+    let ping = tokio::time::timeout(UNANSWERED, connection.ping()).await;
+    assert!(ping.is_err(), "neither an answer nor an end: {ping:?}");
+    let new = tokio::time::timeout(UNANSWERED, PgConnection::connect(proxy.url())).await;
+    assert!(new.is_err(), "a new connection is not answered either");
+
+    proxy.restore().await;
+    connect(proxy.url()).await.ping().await.expect("a new one");
 }

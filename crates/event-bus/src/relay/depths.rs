@@ -1,19 +1,21 @@
-//! How much waits in the tables, looked at every few seconds by the instance that leads.
+//! How many rows the tables have: reported every few seconds by the instance that leads.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use sqlx::PgPool;
 
+use crate::lease::in_time;
 use crate::signals::{self, Waiting};
 
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Tells of the depths until dropped.
-pub(super) async fn tell(pool: &PgPool) {
+/// Reports the depths until dropped.
+pub(super) async fn report(pool: &PgPool) -> Infallible {
     let _leading = Leading::begin();
     loop {
-        // A database that is away is told of by those who need it.
-        if let Ok(waiting) = waiting(pool).await {
+        // A database that fails is reported by the relay itself.
+        if let Ok(waiting) = in_time(waiting(pool)).await {
             signals::waiting(waiting);
         }
         tokio::time::sleep(INTERVAL).await;
@@ -32,6 +34,7 @@ async fn waiting(pool: &PgPool) -> Result<Waiting, sqlx::Error> {
                                     limit 10000) as counted) as "scheduled!",
              (select count(*) from (select from outbox_scheduled where returned > 0
                                     limit 10000) as counted) as "unroutable!",
+             (select count(*) from (select from outbox_refused limit 10000) as counted) as "refused!",
              (select count(*) from (select from inbox_retries limit 10000) as counted) as "retries!",
              (select count(*) from (select from inbox_held_keys limit 10000) as counted) as "held_keys!",
              (select count(*) from (select from dead_letters limit 10000) as counted) as "dead_letters!""#
@@ -43,6 +46,7 @@ async fn waiting(pool: &PgPool) -> Result<Waiting, sqlx::Error> {
         oldest_age: row.oldest_age,
         scheduled: row.scheduled,
         unroutable: row.unroutable,
+        refused: row.refused,
         retries: row.retries,
         held_keys: row.held_keys,
         dead_letters: row.dead_letters,

@@ -2,25 +2,39 @@
 //!
 //! One instance of a service leads: it holds an advisory lock, reads the outbox in order,
 //! publishes with pipelined confirms, and deletes what was confirmed. The others stand by: they
-//! pass the leader word of their commits, and take over when its database session ends.
+//! notify the leader of their commits, and take over when its database session ends, which the
+//! server sees to within seconds when the leader is stopped or cut off (see [`lease`](crate::lease)).
 //!
-//! Deleting on confirm, instead of remembering how far it got, is what makes commits that come out
-//! of order harmless: a row that becomes visible late is simply still there.
+//! Deleting on confirm, instead of storing a position, is what makes commits that come out of order
+//! harmless: a row that becomes visible late is simply still there.
+//!
+//! A message that the broker refuses is moved to a table of its own and retried there, so that it
+//! blocks no other message.
 
+mod breakers;
 mod depths;
+mod handing_over;
 mod leader;
+mod listening;
 mod lock;
+mod pace;
+mod problems;
 mod reading;
+mod refusals;
+mod rounds;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::PgPool;
-use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio_util::sync::CancellationToken;
 
 use self::leader::Leader;
+use crate::conditions::Conditions;
+use crate::lease;
 use crate::settings::BusSettings;
+use crate::signals;
 use crate::transport::Transport;
 use crate::unit_of_work::Publisher;
 
@@ -28,6 +42,10 @@ use crate::unit_of_work::Publisher;
 const DATABASE_RETRY: Duration = Duration::from_millis(500);
 /// The least time between two notifications of a standby. A burst of commits is one of them.
 const NOTIFY_INTERVAL: Duration = Duration::from_millis(5);
+/// How often a standby tries to lead at least, however long the poll interval is.
+const LONGEST_STAND_BY: Duration = Duration::from_secs(2);
+/// The subject of the condition that the relay's database fails.
+const SUBJECT: &str = "relay";
 
 /// What a relay works with.
 #[derive(Debug, Clone)]
@@ -36,70 +54,68 @@ pub(crate) struct Relay {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) publisher: Arc<Publisher>,
     pub(crate) settings: BusSettings,
+    pub(crate) conditions: Conditions,
 }
 
 impl Relay {
-    /// Leads or stands by until shut down. What is under way then is settled before it returns.
+    /// Leads or stands by until shut down. In-flight messages are settled before it returns.
     pub(crate) async fn run(self, shutdown: CancellationToken) {
-        let mut failing = false;
+        // A gauge that nobody has set is missing from sums.
+        signals::leading(false);
+        tokio::select! {
+            () = self.take_turns(&shutdown) => {}
+            never = waiting::watch(&self) => match never {},
+        }
+    }
+
+    async fn take_turns(&self, shutdown: &CancellationToken) {
+        let mut timed_out = false;
         while !shutdown.is_cancelled() {
-            match self.take_turn(&shutdown).await {
-                Ok(()) => failing = false,
-                Err(error) => {
-                    if !std::mem::replace(&mut failing, true) {
-                        tracing::warn!(%error, "the relay lost the database, trying on");
-                    }
-                    let pause = tokio::time::sleep(DATABASE_RETRY);
-                    shutdown.run_until_cancelled(pause).await;
-                }
+            if let Err(error) = self.take_turn(shutdown, timed_out).await {
+                let reason = format!("the database fails ({error}); no message is published");
+                self.conditions.raise(SUBJECT, reason);
+                timed_out = lease::is_timeout(&error);
+                let pause = tokio::time::sleep(DATABASE_RETRY);
+                shutdown.run_until_cancelled(pause).await;
+            } else {
+                timed_out = false;
             }
         }
     }
 
-    async fn take_turn(&self, shutdown: &CancellationToken) -> Result<(), sqlx::Error> {
-        let Some(connection) = lock::try_lead(&self.pool).await? else {
-            return self.stand_by(shutdown).await;
+    /// Leads, or stands by until it is time to try again. `timed_out` says that the last turn ended
+    /// because a statement took too long.
+    async fn take_turn(
+        &self,
+        shutdown: &CancellationToken,
+        timed_out: bool,
+    ) -> Result<(), sqlx::Error> {
+        let Some(lease) = lock::try_lead(&self.pool).await? else {
+            self.stand_by(shutdown).await?;
+            self.conditions.clear(SUBJECT);
+            return Ok(());
         };
-        let mut listener = self.connect_listener().await?;
-        listener.listen(&lock::channel(&self.pool).await?).await?;
         tracing::debug!("leading the relay");
-        let mut leader = Leader::new(self, connection);
+        let mut leader = Leader::new(self, lease);
+        if timed_out {
+            leader.be_careful();
+        }
         let led = tokio::select! {
             led = leader.lead(shutdown) => led,
-            heard = self.hear(&mut listener) => heard,
-            () = depths::tell(&self.pool) => Ok(()),
+            never = listening::listen(self) => match never {},
+            never = depths::report(&self.pool) => match never {},
         };
-        leader.resign().await;
+        if led.is_ok() {
+            leader.resign().await;
+        }
         led
     }
 
-    /// A listener on a session of its own. A session of the pool may be in a transaction that somebody
-    /// else has left open, and LISTEN takes effect only when that commits.
-    async fn connect_listener(&self) -> Result<PgListener, sqlx::Error> {
-        let options = self.pool.connect_options();
-        let own = PgPoolOptions::new()
-            .max_connections(1)
-            .max_lifetime(None)
-            .idle_timeout(None)
-            .connect_lazy_with(options.as_ref().clone());
-        let mut listener = PgListener::connect_with(&own).await?;
-        listener.ignore_pool_close_event(true);
-        Ok(listener)
-    }
-
-    /// Rings the bells for what other instances have committed, until the connection fails.
-    async fn hear(&self, listener: &mut PgListener) -> Result<(), sqlx::Error> {
-        loop {
-            listener.recv().await?;
-            self.publisher.relay.ring();
-            self.publisher.clock.ring();
-        }
-    }
-
-    /// Passes on word of commits until it is time to try for the lead again.
+    /// Notifies the leader of commits until it is time to try for the lead again.
     async fn stand_by(&self, shutdown: &CancellationToken) -> Result<(), sqlx::Error> {
         let channel = lock::channel(&self.pool).await?;
-        let until = tokio::time::sleep(self.settings.poll_interval);
+        let time = self.settings.poll_interval.min(LONGEST_STAND_BY);
+        let until = tokio::time::sleep(time.max(NOTIFY_INTERVAL));
         tokio::pin!(until);
         loop {
             tokio::select! {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use sqlx::Connection as _;
 use tokio_util::sync::CancellationToken;
 
 use super::entry::ReplicaState;
@@ -96,12 +95,12 @@ impl<S: ReplicaStore> Filler<S> {
         if progress.is_filled {
             return Ok(());
         }
-        let Some(right) = storage::try_fill(&self.bus.pool, S::NAME).await? else {
+        let Some(mut right) = storage::try_fill(&self.bus.pool, S::NAME).await? else {
             return Ok(());
         };
-        let filled = self.fill().await;
-        // The right goes with the connection anyway, a little later.
-        drop(right.close().await);
+        // If the right is lost, filling ends: another instance carries on from the same page.
+        let filled = right.keep_while(self.fill()).await?;
+        right.close().await;
         filled
     }
 

@@ -6,7 +6,7 @@ use sqlx::postgres::types::PgInterval;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::sessions;
+use crate::lease::LeasedSession;
 
 /// How far a replica is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,29 +68,12 @@ pub(super) async fn refill(
     Ok(())
 }
 
-/// A connection that holds the right to fill the replica, or `None` while somebody else has it.
-///
-/// The right is the session's: it goes when the connection does, however the process ends.
+/// A session that holds the right to fill the replica, or `None` while another instance has it.
 pub(super) async fn try_fill(
     pool: &PgPool,
     replica: &str,
-) -> Result<Option<PgConnection>, sqlx::Error> {
-    let mut connection = pool.acquire().await?;
-    let locked = sqlx::query_scalar!(
-        r#"select pg_try_advisory_lock(
-               hashtextextended('event_bus_fill.' || current_schema() || '.' || $1, 0)
-           ) as "locked!""#,
-        replica
-    )
-    .fetch_one(&mut *connection)
-    .await?;
-    if !locked {
-        return Ok(None);
-    }
-    // Detached, so that the pool neither counts it nor hands it out with the lock on it.
-    let mut connection = connection.detach();
-    sessions::end_foreign_transaction(&mut connection).await?;
-    Ok(Some(connection))
+) -> Result<Option<LeasedSession>, sqlx::Error> {
+    LeasedSession::try_take(pool, "event_bus_fill", &format!(".{replica}")).await
 }
 
 /// Who writes versions: events together with each other, a page by itself.
@@ -107,6 +90,12 @@ pub(super) async fn take_turn(
     replica: &str,
     writer: Writer,
 ) -> Result<(), sqlx::Error> {
+    if writer == Writer::Page {
+        // An instance that is cut off in the middle of a page must not keep the others from it.
+        sqlx::query!("set local idle_in_transaction_session_timeout = '10s'")
+            .execute(&mut *connection)
+            .await?;
+    }
     sqlx::query!(
         "select case when $2
              then pg_advisory_xact_lock(key)

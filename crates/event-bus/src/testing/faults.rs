@@ -1,9 +1,13 @@
 //! What is to go wrong next, and whether there is a connection.
 
-use std::sync::{Mutex, PoisonError};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::envelope::Envelope;
+use crate::transport::Refusal;
 
 /// A fault that the network makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,9 +22,16 @@ pub(super) enum Fault {
     AcknowledgementIsLost,
 }
 
+/// Which messages are refused, and how.
+struct Refusing {
+    refusal: Refusal,
+    which: Box<dyn FnMut(&Envelope) -> bool + Send>,
+}
+
 #[derive(Debug)]
 pub(super) struct Faults {
     to_come: Mutex<Vec<(Fault, usize)>>,
+    refusing: Mutex<Option<Refusing>>,
     /// Cancelled, and then replaced, when the connection is lost; `None` while there is none.
     connection: watch::Sender<Option<CancellationToken>>,
 }
@@ -29,6 +40,7 @@ impl Faults {
     pub(super) fn none() -> Self {
         Self {
             to_come: Mutex::default(),
+            refusing: Mutex::default(),
             connection: watch::Sender::new(Some(CancellationToken::new())),
         }
     }
@@ -47,6 +59,28 @@ impl Faults {
         let strikes = next.map(|(_, times)| *times -= 1).is_some();
         to_come.retain(|(_, times)| *times > 0);
         strikes
+    }
+
+    /// Refuses messages from now on.
+    pub(super) fn refuse(
+        &self,
+        refusal: Refusal,
+        which: impl FnMut(&Envelope) -> bool + Send + 'static,
+    ) {
+        let which = Box::new(which);
+        *self.refusing() = Some(Refusing { refusal, which });
+    }
+
+    /// Refuses nothing any more.
+    pub(super) fn accept(&self) {
+        *self.refusing() = None;
+    }
+
+    /// Why the message is refused, if it is.
+    pub(super) fn refusal_of(&self, message: &Envelope) -> Option<Refusal> {
+        let mut refusing = self.refusing();
+        let refusing = refusing.as_mut()?;
+        (refusing.which)(message).then(|| refusing.refusal.clone())
     }
 
     pub(super) fn cut(&self) {
@@ -75,7 +109,17 @@ impl Faults {
         up.ok().and_then(|up| up.clone()).unwrap_or_default()
     }
 
-    fn to_come(&self) -> std::sync::MutexGuard<'_, Vec<(Fault, usize)>> {
+    fn refusing(&self) -> MutexGuard<'_, Option<Refusing>> {
+        self.refusing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn to_come(&self) -> MutexGuard<'_, Vec<(Fault, usize)>> {
         self.to_come.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Refusing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Refusing").field(&self.refusal).finish()
     }
 }

@@ -18,8 +18,8 @@ use crate::bus::EventBus;
 use crate::envelope::Envelope;
 use crate::message::Message;
 use crate::transport::{
-    Capabilities, Desk, Group, InMemory, NoReply, Questions, Reply, Settlement, Subscription,
-    Transport, TransportError,
+    Capabilities, Desk, Group, InMemory, NoReply, Questions, Refusal, RefusalScope, Reply,
+    Settlement, Subscription, Transport, TransportError,
 };
 
 /// A transport around another one, for tests: it remembers what was published, knows what is under
@@ -128,6 +128,20 @@ impl<T: Transport> TestTransport<T> {
         self.shared.faults.add(Fault::PublishFails, messages);
     }
 
+    /// Refuses the messages that `which` selects, until [`accept`](Self::accept), as a broker does.
+    ///
+    /// A refusal of [`RefusalScope::Destination`] rejects each of them by itself. One of
+    /// [`RefusalScope::Message`] closes the channel: nothing is known of the messages that are
+    /// published together with the refused one.
+    pub fn refuse(&self, refusal: Refusal, which: impl FnMut(&Envelope) -> bool + Send + 'static) {
+        self.shared.faults.refuse(refusal, which);
+    }
+
+    /// Refuses no message any more.
+    pub fn accept(&self) {
+        self.shared.faults.accept();
+    }
+
     /// Publishes the next messages and says that it failed, so that they are published twice.
     pub fn lose_confirms(&self, messages: usize) {
         self.shared.faults.add(Fault::ConfirmIsLost, messages);
@@ -168,15 +182,23 @@ impl<T: Transport> Transport for TestTransport<T> {
     async fn publish(&self, messages: Vec<Envelope>) -> BoxFuture<'static, Vec<Settlement>> {
         let lost = self.shared.faults.connection().await;
         let faults = &self.shared.faults;
+        let refusals: Vec<_> = messages.iter().map(|m| faults.refusal_of(m)).collect();
+        if let Some(refusal) = closes_channel(&refusals) {
+            return vec_of(Settlement::Suspected(refusal), messages.len());
+        }
         let mut fates = Vec::with_capacity(messages.len());
         let mut sent = Vec::with_capacity(messages.len());
-        for message in messages {
+        for (message, refusal) in messages.into_iter().zip(refusals) {
+            if let Some(refusal) = refusal {
+                fates.push(Err(Settlement::Refused(refusal)));
+                continue;
+            }
             if faults.strikes(Fault::PublishFails) {
-                fates.push(None);
+                fates.push(Err(failed("told to fail")));
                 continue;
             }
             let confirm_is_lost = faults.strikes(Fault::ConfirmIsLost);
-            fates.push(Some((Arc::new(message.clone()), confirm_is_lost)));
+            fates.push(Ok((Arc::new(message.clone()), confirm_is_lost)));
             self.shared.record().sent(&message);
             sent.push(message);
         }
@@ -184,14 +206,18 @@ impl<T: Transport> Transport for TestTransport<T> {
         let shared = self.shared.clone();
         async move {
             let mut settled = settled.await.into_iter();
-            let settle = |fate: Option<(Arc<Envelope>, bool)>| {
-                let Some((message, confirm_is_lost)) = fate else {
-                    return failed("told to fail");
+            let settle = |fate: Result<(Arc<Envelope>, bool), Settlement>| {
+                let (message, confirm_is_lost) = match fate {
+                    Ok(fate) => fate,
+                    Err(settlement) => return settlement,
                 };
                 let settlement = settled.next().unwrap_or_else(|| failed("no answer"));
                 match settlement {
                     Settlement::Confirmed => shared.record().arrived(&message),
-                    Settlement::Unroutable | Settlement::Failed(_) => {
+                    Settlement::Unroutable
+                    | Settlement::Refused(_)
+                    | Settlement::Suspected(_)
+                    | Settlement::Failed(_) => {
                         shared.record().returned(&message);
                     }
                 }
@@ -265,6 +291,18 @@ impl<T> Clone for TestTransport<T> {
             shared: self.shared.clone(),
         }
     }
+}
+
+/// The refusal that closes the channel, if there is one.
+fn closes_channel(refusals: &[Option<Refusal>]) -> Option<Refusal> {
+    let mut refusals = refusals.iter().flatten();
+    refusals
+        .find(|refusal| refusal.scope == RefusalScope::Message)
+        .cloned()
+}
+
+fn vec_of(settlement: Settlement, count: usize) -> BoxFuture<'static, Vec<Settlement>> {
+    async move { vec![settlement; count] }.boxed()
 }
 
 fn failed(reason: &str) -> Settlement {

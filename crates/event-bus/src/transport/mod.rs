@@ -5,6 +5,7 @@ mod queries;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +46,18 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
     ///
     /// Waits while there is no connection.
     async fn publish(&self, messages: Vec<Envelope>) -> BoxFuture<'static, Vec<Settlement>>;
+
+    /// Publishes messages apart from all others, and waits until each of them is settled. What the
+    /// broker does about them affects no other message: a transport that publishes over channels
+    /// uses a new one.
+    ///
+    /// A single message that is published this way is never [`Settlement::Suspected`]: if the
+    /// broker refuses, it refuses this message.
+    ///
+    /// Waits while there is no connection.
+    async fn publish_apart(&self, messages: Vec<Envelope>) -> Vec<Settlement> {
+        self.publish(messages).await.await
+    }
 
     /// Takes part in a consumer group: its members share the group's messages.
     ///
@@ -113,8 +126,34 @@ pub enum Settlement {
     Confirmed,
     /// It is mandatory and no queue is bound for it.
     Unroutable,
-    /// It is unknown or untrue that it arrived.
+    /// The broker refused this message. Some of the queues bound for it may have it nevertheless.
+    Refused(Refusal),
+    /// The broker refused one of the messages that were in flight together, and settled none of
+    /// them. Which one it refused is unknown.
+    Suspected(Refusal),
+    /// The connection failed, or the message was not sent. This says nothing about the message.
     Failed(String),
+}
+
+/// Why the broker refused a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// A stable word for the kind of error, in lower case, such as `access_refused`. It is the
+    /// `error.type` in metrics.
+    pub error: Cow<'static, str>,
+    /// What the broker said.
+    pub reason: String,
+    /// What the refusal applies to.
+    pub scope: RefusalScope,
+}
+
+/// What a refusal applies to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalScope {
+    /// This message, such as one that is too large. Others of its name may be taken.
+    Message,
+    /// Every message of this kind and name for the time being, such as while a queue is full.
+    Destination,
 }
 
 /// A consumer group: a queue of its own, shared by the instances of a service, or a queue for each

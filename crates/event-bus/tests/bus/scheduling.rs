@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use event_bus::{Handler, HandlerError, Received, UnitOfWork};
+use event_bus::{BusSettings, Handler, HandlerError, Received, UnitOfWork};
 use jiff::Timestamp;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{AssertSqlSafe, PgPool};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::support::{BOUND, Effect, Ground, Placed, Running, on_both_transports};
+use crate::support::{BOUND, Effect, Ground, Placed, Running, on_both_transports, quick};
 
 async fn schedule(bus: &Running, order: u32, at: Timestamp) -> Uuid {
     let mut work = bus.bus.begin().await.expect("a unit of work");
@@ -227,7 +229,123 @@ async fn of_a_cancellation_and_a_release_exactly_one_wins(ground: &Ground) {
     ground.expect_effects("stock", &expected).await;
 }
 
+/// A database whose clock is ahead of the program's by so many seconds; behind, if negative. The
+/// schema's own functions come before those of the system.
+async fn with_clock(ground: &Ground, schema: &str, ahead: i64) -> PgPool {
+    let pool = ground.database.pool(schema).await;
+    for function in ["statement_timestamp", "clock_timestamp", "now"] {
+        let skewed = format!(
+            "create function {function}() returns timestamptz language sql stable as
+             $$ select pg_catalog.{function}() + interval '{ahead} seconds' $$"
+        );
+        let created = sqlx::raw_sql(AssertSqlSafe(skewed)).execute(&pool).await;
+        created.expect("it is valid");
+    }
+    let options: PgConnectOptions = ground.database.url(schema).parse().expect("a URL");
+    let path = format!("{schema},pg_catalog");
+    let options = options.options([("search_path", &*path)]);
+    let pool = PgPoolOptions::new().max_connections(10);
+    pool.connect_with(options).await.expect("a database")
+}
+
+async fn commits(pool: &PgPool) -> i64 {
+    let commits = "select xact_commit from pg_stat_database where datname = current_database()";
+    let commits = sqlx::query_scalar(commits).fetch_one(pool).await;
+    commits.expect("statistics")
+}
+
+async fn a_scheduled_message_is_on_time_whatever_the_databases_clock_says(ground: &Ground) {
+    let clock = Clock::default();
+    let stock = ground.participant("stock").await;
+    let _stock = Running::start(stock.handle::<Placed, _>(clock.clone())).await;
+    let pool = ground.database.pool("shop").await;
+    let has_come = async |order: u32| {
+        test_servers::eventually("it has come", BOUND, async || {
+            let seen = clock.0.lock().expect("nobody panics");
+            seen.get(&order).copied()
+        })
+        .await
+    };
+    for (order, ahead) in [(1, 7200), (2, -60)] {
+        sqlx::raw_sql(
+            "drop function if exists
+             shop.statement_timestamp(), shop.clock_timestamp(), shop.now()",
+        )
+        .execute(&pool)
+        .await
+        .expect("a database");
+        let skewed = with_clock(ground, "shop", ahead).await;
+        let shop = Running::start(ground.participant_on("shop", skewed)).await;
+        let far = schedule(&shop, order + 10, in_(Duration::from_secs(3600))).await;
+        let at = in_(Duration::from_secs(2));
+        schedule(&shop, order, at).await;
+        let before = commits(&pool).await;
+        let came = has_come(order).await;
+        assert!(
+            came >= at,
+            "it came {:?} before its time",
+            at.duration_since(came)
+        );
+        // A relay that never sleeps commits some hundred times a second.
+        let busy = commits(&pool).await - before;
+        let seconds = came.duration_since(at).as_secs() + 3;
+        assert!(busy < 60 * seconds, "{busy} commits in {seconds} s");
+        let mut work = shop.bus.begin().await.expect("a unit of work");
+        assert!(
+            work.cancel_scheduled(far).await.expect("a database"),
+            "it waits"
+        );
+        work.commit().await.expect("it is committed");
+        shop.stop().await;
+    }
+}
+
+async fn the_first_and_the_last_time_there_is_are_times_as_well(ground: &Ground) {
+    let (shop, _stock) = shop_and_stock(ground).await;
+    let last = schedule(&shop, 1, Timestamp::MAX).await;
+    schedule(&shop, 2, Timestamp::MIN).await;
+    schedule(&shop, 3, in_(Duration::from_millis(100))).await;
+    ground
+        .expect_effects("stock", &[("due", 0), ("due", 2), ("due", 3)])
+        .await;
+    let mut work = shop.bus.begin().await.expect("a unit of work");
+    assert!(
+        work.cancel_scheduled(last).await.expect("a database"),
+        "it waits"
+    );
+    work.commit().await.expect("it is committed");
+}
+
+/// Nor of the polls, which count as a time, too.
+async fn a_relay_that_polls_never_is_woken_by_what_is_scheduled(ground: &Ground) {
+    let stock = ground.participant("stock").await;
+    let _stock = Running::start(stock.handle::<Placed, _>(Effect::named("due"))).await;
+    for poll_interval in [Duration::MAX, Duration::ZERO] {
+        let settings = BusSettings {
+            poll_interval,
+            ..quick()
+        };
+        let shop = ground.participant("shop").await.settings(settings);
+        let shop = Running::start(shop).await;
+        let order = u32::from(poll_interval.is_zero());
+        shop.place([order]).await;
+        schedule(&shop, order + 10, in_(Duration::from_millis(300))).await;
+        let done = format!("select count(*) from effects where number in ({order}, {order} + 10)");
+        let pool = ground.database.pool("stock").await;
+        test_servers::eventually("both are handled", BOUND, async || {
+            let done = sqlx::query_scalar(AssertSqlSafe(done.clone()));
+            let count: i64 = done.fetch_one(&pool).await.ok()?;
+            (count == 2).then_some(())
+        })
+        .await;
+        shop.stop().await;
+    }
+}
+
 on_both_transports! {
+    a_scheduled_message_is_on_time_whatever_the_databases_clock_says,
+    the_first_and_the_last_time_there_is_are_times_as_well,
+    a_relay_that_polls_never_is_woken_by_what_is_scheduled,
     the_age_of_the_outbox_begins_when_a_message_is_due,
     an_idle_bus_handles_what_is_due_within_a_tenth_of_a_second,
     a_scheduled_message_survives_a_restart,

@@ -10,6 +10,7 @@ use event_bus::{
     InMemory, Message, RabbitMq, Received, RetryPolicy, UnitOfWork,
 };
 use serde::{Deserialize, Serialize};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use test_servers::{TestBroker, TestDatabase};
 use tokio_util::sync::CancellationToken;
 
@@ -94,8 +95,8 @@ impl Ground {
         self.participant_on(service, pool)
     }
 
-    /// A bus over this pool, to be given handlers.
-    pub(crate) fn participant_on(&self, service: &str, pool: sqlx::PgPool) -> EventBusBuilder {
+    /// A bus on a pool of its own.
+    pub(crate) fn participant_on(&self, service: &str, pool: PgPool) -> EventBusBuilder {
         let builder = match &self.broker {
             Some(broker) => {
                 let rabbitmq = RabbitMq::new(&broker.url()).expect("a broker's address");
@@ -104,6 +105,17 @@ impl Ground {
             None => EventBus::builder(service, pool, self.memory.clone()),
         };
         builder.settings(quick())
+    }
+
+    /// Takes the relay's lock, and leads without publishing until it is dropped.
+    pub(crate) async fn lead_without_publishing(&self, service: &str) -> PgConnection {
+        let connection = PgConnection::connect(&self.database.url(service)).await;
+        let mut connection = connection.expect("a database");
+        let key = "hashtextextended('event_bus_relay.' || current_schema(), 0)";
+        let lock = format!("select pg_advisory_lock({key})");
+        let locked = sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut connection);
+        locked.await.expect("a lock");
+        connection
     }
 
     /// Hands an envelope to the transport as it is.

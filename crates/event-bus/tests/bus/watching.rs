@@ -68,6 +68,11 @@ async fn what_waits_is_measured_by_the_instance_that_leads() {
         .expect_count("shop", "select count(*) from outbox_scheduled", 3)
         .await;
     shop.stop().await;
+    let pool = ground.database.pool("shop").await;
+    sqlx::raw_sql("insert into outbox (attributes, body) values ('{}', '')")
+        .execute(&pool)
+        .await
+        .expect("it is JSON");
 
     let gauges = Gauges::default();
     let _recording = metrics::set_default_local_recorder(&gauges);
@@ -77,6 +82,7 @@ async fn what_waits_is_measured_by_the_instance_that_leads() {
         ("event_bus.outbox.scheduled", 1.0),
         ("event_bus.outbox.unroutable", 2.0),
         ("event_bus.outbox.depth", 0.0),
+        ("event_bus.outbox.refused", 1.0),
     ] {
         test_servers::eventually(name, BOUND, async || {
             (gauges.get(name) == Some(value)).then_some(())
@@ -86,6 +92,22 @@ async fn what_waits_is_measured_by_the_instance_that_leads() {
     shop.stop().await;
     assert_eq!(gauges.get("event_bus.relay.leading"), Some(0.0));
     assert_eq!(gauges.get("event_bus.outbox.unroutable"), Some(0.0));
+}
+
+/// On one thread, since the recorder is that thread's. A sum over instances of which none leads has
+/// to be 0, not missing.
+#[tokio::test]
+async fn a_standby_reports_from_its_start_that_it_does_not_lead() {
+    let ground = Ground::in_memory().await;
+    let _leader = ground.lead_without_publishing("shop").await;
+    let gauges = Gauges::default();
+    let _recording = metrics::set_default_local_recorder(&gauges);
+    let standby = Running::start(ground.participant("shop").await).await;
+    test_servers::eventually("it is reported", BOUND, async || {
+        (gauges.get("event_bus.relay.leading") == Some(0.0)).then_some(())
+    })
+    .await;
+    standby.stop().await;
 }
 
 /// On one thread, since the recorder is that thread's.

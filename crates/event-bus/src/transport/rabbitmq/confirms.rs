@@ -6,17 +6,19 @@
 //! in the order in which they were published: when all confirms up to the end of a batch are in,
 //! so are all returns of it.
 
+use std::borrow::Cow;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use lapin::{Channel, Confirmation, PublisherConfirm};
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+use lapin::{Channel, Confirmation, ErrorKind, PublisherConfirm};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use crate::transport::Settlement;
+use crate::transport::{Refusal, RefusalScope, Settlement};
 
 /// What was handed to the client, or why it was not.
 pub(super) type Sent = lapin::Result<PublisherConfirm>;
@@ -38,8 +40,8 @@ struct Batch {
 #[derive(Debug)]
 enum Awaited {
     Confirm(PublisherConfirm),
-    /// Why it failed; `None` if it was confirmed.
-    Known(Option<String>),
+    /// Why it was not confirmed; `None` if it was.
+    Known(Option<Settlement>),
 }
 
 impl Confirms {
@@ -73,7 +75,7 @@ impl Confirms {
             .into_iter()
             .map(|(id, sent)| match sent {
                 Ok(confirm) => (id, Awaited::Confirm(confirm)),
-                Err(error) => (id, Awaited::Known(Some(error.to_string()))),
+                Err(error) => (id, Awaited::Known(Some(not_confirmed(&error)))),
             })
             .collect();
         let count = messages.len();
@@ -136,16 +138,19 @@ impl Settling {
         self.behind = behind;
     }
 
-    /// Why the message failed, if it did. Takes note of the return that came along.
-    fn note(&mut self, confirmation: lapin::Result<Confirmation>) -> Option<String> {
+    /// Why the message was not confirmed; `None` if it was. Takes note of the return that came
+    /// along.
+    fn note(&mut self, confirmation: lapin::Result<Confirmation>) -> Option<Settlement> {
         let failure = match &confirmation {
             Ok(Confirmation::Ack(_)) => None,
             Ok(Confirmation::Nack(_)) => {
                 self.refused.store(true, Ordering::Relaxed);
-                Some("refused by the broker".to_owned())
+                Some(nacked())
             }
-            Ok(Confirmation::NotRequested) => Some("not in confirm mode".to_owned()),
-            Err(error) => Some(error.to_string()),
+            Ok(Confirmation::NotRequested) => {
+                Some(Settlement::Failed("not in confirm mode".to_owned()))
+            }
+            Err(error) => Some(not_confirmed(error)),
         };
         if let Some(returned) = confirmation.ok().and_then(Confirmation::take_message) {
             let id = returned.delivery.properties.message_id().as_ref();
@@ -159,7 +164,7 @@ impl Settling {
         let settled = batch.messages.into_iter().map(|(id, awaited)| {
             let returned = self.returned.remove(&id);
             match awaited {
-                Awaited::Known(Some(reason)) => Settlement::Failed(reason),
+                Awaited::Known(Some(settlement)) => settlement,
                 Awaited::Known(None) if returned => Settlement::Unroutable,
                 Awaited::Known(None) => Settlement::Confirmed,
                 Awaited::Confirm(_) => Settlement::Failed("nothing was heard of it".to_owned()),
@@ -168,4 +173,39 @@ impl Settling {
         // Whoever asked may have gone, at a shutdown.
         let _ = batch.answer.send(settled.collect());
     }
+}
+
+fn nacked() -> Settlement {
+    Settlement::Refused(Refusal {
+        error: Cow::Borrowed("nacked"),
+        reason: "the broker rejected the message (basic.nack): a queue bound for it is full or \
+                 unavailable"
+            .to_owned(),
+        scope: RefusalScope::Destination,
+    })
+}
+
+/// A soft error is AMQP's word for one that closes a channel, because of something that was sent on
+/// it. Every other error concerns the connection, and says nothing about the message.
+fn not_confirmed(error: &lapin::Error) -> Settlement {
+    if let ErrorKind::ProtocolError(protocol) = error.kind()
+        && let AMQPErrorKind::Soft(soft) = protocol.kind()
+    {
+        let (error, scope) = match soft {
+            AMQPSoftError::ACCESSREFUSED => ("access_refused", RefusalScope::Destination),
+            AMQPSoftError::NOTFOUND => ("not_found", RefusalScope::Destination),
+            AMQPSoftError::RESOURCELOCKED => ("resource_locked", RefusalScope::Destination),
+            AMQPSoftError::CONTENTTOOLARGE => ("content_too_large", RefusalScope::Message),
+            AMQPSoftError::PRECONDITIONFAILED => ("precondition_failed", RefusalScope::Message),
+            AMQPSoftError::NOROUTE | AMQPSoftError::NOCONSUMERS => {
+                ("channel_closed", RefusalScope::Message)
+            }
+        };
+        return Settlement::Suspected(Refusal {
+            error: Cow::Borrowed(error),
+            reason: protocol.get_message().to_string(),
+            scope,
+        });
+    }
+    Settlement::Failed(error.to_string())
 }

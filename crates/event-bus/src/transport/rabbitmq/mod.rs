@@ -104,6 +104,10 @@ impl Transport for RabbitMq {
         self.publisher.publish(messages).await
     }
 
+    async fn publish_apart(&self, messages: Vec<Envelope>) -> Vec<Settlement> {
+        self.publisher.publish_apart(messages).await
+    }
+
     async fn subscribe(&self, group: Group) -> Subscription {
         let (sender, deliveries) = mpsc::unbounded_channel();
         let cancelled = self.closed.child_token();

@@ -52,24 +52,21 @@ impl Publisher {
             Ok(open) => open,
             Err(reason) => return failed(messages.len(), &reason),
         };
-        // A publish queues its frames when it is polled first: polling in order keeps the order.
-        let mut sending: Vec<_> = messages
-            .iter()
-            .map(|envelope| {
-                let mut publish = Box::pin(send(&open.channel, envelope));
-                let sent = publish.as_mut().now_or_never();
-                (publish, sent)
-            })
-            .collect();
-        // From the last one: when its frames are on their way, so are those of all others.
-        for (publish, sent) in sending.iter_mut().rev() {
-            if sent.is_none() {
-                *sent = Some(publish.await);
-            }
+        send_all(&open, &messages).await
+    }
+
+    /// See [`Transport::publish_apart`](crate::Transport::publish_apart).
+    pub(super) async fn publish_apart(&self, messages: Vec<Envelope>) -> Vec<Settlement> {
+        let settlements = match self.new_channel().await {
+            Ok(open) => send_all(&open, &messages).await,
+            Err(reason) => failed(messages.len(), &reason),
+        };
+        let mut settlements = settlements.await;
+        // No other message was on the channel.
+        if let [Settlement::Suspected(refusal)] = settlements.as_slice() {
+            settlements = vec![Settlement::Refused(refusal.clone())];
         }
-        let ids = messages.iter().map(|envelope| envelope.id);
-        let sent = sending.into_iter().filter_map(|(_, sent)| sent);
-        open.confirms.settle(ids.zip(sent))
+        settlements
     }
 
     /// The channel at hand, or a new one.
@@ -92,6 +89,10 @@ impl Publisher {
             Some(open) => return Ok(current.insert(open).clone()),
             None => {}
         }
+        Ok(current.insert(self.new_channel().await?).clone())
+    }
+
+    async fn new_channel(&self) -> Result<Open, String> {
         let connection = self.connection.get().await.ok_or("the bus is closed")?;
         let channel = async {
             let channel = connection.create_channel().await?;
@@ -103,8 +104,29 @@ impl Publisher {
         };
         let channel = channel.await.map_err(|error| error.to_string())?;
         let confirms = Confirms::start(channel.clone());
-        Ok(current.insert(Open { channel, confirms }).clone())
+        Ok(Open { channel, confirms })
     }
+}
+
+async fn send_all(open: &Open, messages: &[Envelope]) -> BoxFuture<'static, Vec<Settlement>> {
+    // A publish queues its frames when it is polled first: polling in order keeps the order.
+    let mut sending: Vec<_> = messages
+        .iter()
+        .map(|envelope| {
+            let mut publish = Box::pin(send(&open.channel, envelope));
+            let sent = publish.as_mut().now_or_never();
+            (publish, sent)
+        })
+        .collect();
+    // From the last one: when its frames are on their way, so are those of all others.
+    for (publish, sent) in sending.iter_mut().rev() {
+        if sent.is_none() {
+            *sent = Some(publish.await);
+        }
+    }
+    let ids = messages.iter().map(|envelope| envelope.id);
+    let sent = sending.into_iter().filter_map(|(_, sent)| sent);
+    open.confirms.settle(ids.zip(sent))
 }
 
 async fn send(channel: &Channel, envelope: &Envelope) -> lapin::Result<PublisherConfirm> {

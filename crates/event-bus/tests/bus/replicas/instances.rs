@@ -1,5 +1,8 @@
 //! Several instances of the service that keeps the replica, and instances that go.
 
+use sqlx::postgres::PgPoolOptions;
+use test_servers::FaultProxy;
+
 use super::{Copies, Warehouse};
 use crate::support::{BOUND, Ground, on_both_transports};
 
@@ -56,7 +59,27 @@ async fn an_instance_goes_on_when_the_one_that_fills_ends(ground: &Ground) {
     warehouse.is_equal().await;
 }
 
+/// Its database session stays, as far as it can see, and so did its lock.
+async fn an_instance_goes_on_when_the_one_that_fills_is_cut_off_silently(ground: &Ground) {
+    let warehouse = Warehouse::on(ground).await;
+    warehouse.had(1000).await;
+    let _stock = warehouse.open().await;
+    let first = Copies::stuck_after(200);
+    let proxy = FaultProxy::before(&ground.database.url("shop")).await;
+    let pool = PgPoolOptions::new().connect(proxy.url()).await;
+    let _one = warehouse.keep_on(&first, pool.expect("a database")).await;
+    test_servers::eventually("the first one fills", BOUND, async || {
+        (first.shown() == 200).then_some(())
+    })
+    .await;
+    let other = warehouse.keep(&Copies::new()).await;
+    assert!(proxy.silence().await > 0);
+    warehouse.is_filled(&other).await;
+    warehouse.is_equal().await;
+}
+
 on_both_transports! {
+    an_instance_goes_on_when_the_one_that_fills_is_cut_off_silently,
     filling_goes_on_behind_the_last_page_after_a_crash,
     of_two_instances_one_fills,
     an_instance_goes_on_when_the_one_that_fills_ends,

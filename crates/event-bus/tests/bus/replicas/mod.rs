@@ -245,7 +245,12 @@ impl<'a> Warehouse<'a> {
     }
 
     async fn keep(&self, copies: &Copies) -> Running {
-        let shop = self.ground.participant("shop").await;
+        self.keep_on(copies, self.ground.database.pool("shop").await)
+            .await
+    }
+
+    async fn keep_on(&self, copies: &Copies, pool: PgPool) -> Running {
+        let shop = self.ground.participant_on("shop", pool);
         Running::start(shop.replica(copies.clone())).await
     }
 
