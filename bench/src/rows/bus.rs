@@ -29,8 +29,8 @@ pub(super) async fn dispatcher(limits: &Limits) -> anyhow::Result<Vec<Figure>> {
     let participants = Participants::prepare().await?;
     let mut figures = Vec::new();
     for (what, role) in [
-        ("a row a message, all with one statement", Role::Set),
-        ("a row a message, a statement each", Role::OneByOne),
+        ("one row per message, one statement per batch", Role::Set),
+        ("one row per message, one statement per row", Role::OneByOne),
     ] {
         participants.relay(MESSAGES, USUAL_BODY).await?;
         let rate = participants.consume(role, MESSAGES).await?;

@@ -35,7 +35,7 @@ pub(super) async fn measure() -> anyhow::Result<Vec<Figure>> {
 
     let latency = from_commit_to_commit(&shop, warmed_up).await?;
     ensure!(latency.len() == outcome.accepted, "an order is missing");
-    let what = "commit to handler's commit at 200 orders/s";
+    let what = "commit to the handler's commit at 200 orders/s";
     Ok(vec![
         percentile("latency", what, &latency, 50.0).at_most(5.0),
         percentile("latency", what, &latency, 99.0).at_most(25.0),
@@ -82,7 +82,11 @@ pub(super) async fn of_one_client(limits: &Limits) -> anyhow::Result<Vec<Figure>
     let mut figures = Vec::new();
     for (what, pace, limit) in [
         ("POST of one client", Pace::Unpaced, unpaced),
-        ("POST of one client, rested", Pace::Resting(REST), rested),
+        (
+            "POST of one client with pauses",
+            Pace::Resting(REST),
+            rested,
+        ),
     ] {
         let outcome = shop.order(1, pace, DURATION).await?;
         shop.expect_all_confirmed().await?;

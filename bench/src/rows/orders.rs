@@ -57,24 +57,24 @@ pub(super) async fn measure(limits: &Limits) -> anyhow::Result<Vec<Figure>> {
     let (measured, most) = with_memory(&shop).await?;
     let rate = measured.per_second;
     let mut figures = vec![
-        Figure::new(ROW, "orders, each with its whole saga", rate, PerSecond)
+        Figure::new(ROW, "orders, each with its complete saga", rate, PerSecond)
             .of("pgbench, two inserts", transactions)
             .at_least(0.8),
         Figure::new(ROW, "messages of these orders", rate * MESSAGES, PerSecond)
-            .of("bare client, both ways", flowing)
+            .of("bare client, both directions", flowing)
             .at_least(0.6),
         percentile(ROW, "POST at 64 connections", &measured.latency, 50.0),
         percentile(ROW, "POST at 64 connections", &measured.latency, 99.0),
         Figure::new(
             ROW,
-            "work waiting when the load ends",
+            "work left when the load ends",
             measured.left_over,
             Seconds,
         )
         .at_most(1.0),
         Figure::new(
             ROW,
-            "sent away with 503",
+            "refused with 503",
             measured.sent_away as f64 / DURATION.as_secs_f64(),
             PerSecond,
         ),
