@@ -1,4 +1,4 @@
--- What a shop would write an order into, for pgbench: a row of state, and a message beside it.
+-- The tables that pgbench writes an order to: a row of state, and a message.
 create table state (
     id uuid primary key,
     customer_name text not null,

@@ -1,12 +1,12 @@
-//! Measures Waybill against what its database and its broker do by themselves, in the same run on
-//! the same machine: absolute figures say little, ratios say something.
+//! Measures Waybill against the limits of its database and its broker, in the same run on the same
+//! machine: ratios are meaningful across machines, absolute figures are not.
 //!
-//! `make bench` runs it with servers of its own; `make bench ROW=relay` measures one row. The
-//! goals are those of `docs/PERFORMANCE.md`, which also says how to read the table.
+//! `make bench` starts the servers and measures all rows; `make bench ROW=relay` measures one row.
+//! `docs/PERFORMANCE.md` lists the goals and explains how to read the table.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a program for the terminal"
+    reason = "a command-line program"
 )]
 
 mod limits;
@@ -27,20 +27,20 @@ use crate::participants::Participation;
 use crate::report::Report;
 use crate::rows::Row;
 
-/// How many clients there are where there are many.
+/// Number of clients in the rows with many clients.
 pub(crate) const CONNECTIONS: usize = 64;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Measures Waybill on the servers of the environment (see scripts/bench).
+/// Measures Waybill on the servers that the environment names (see scripts/bench).
 #[derive(Debug, Parser)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
-    /// What to measure; without it everything that has a goal
+    /// Rows to measure; by default all rows that have a goal
     #[arg(value_enum)]
     rows: Vec<Row>,
-    /// Where results.json and results.svg are written
+    /// Folder for results.json and results.svg
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
     #[command(subcommand)]
@@ -49,7 +49,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Takes part in the rows of the bus, started by the bench itself
+    /// Runs a participant in the rows of the bus; started by the bench itself
     #[command(hide = true)]
     Participate(Participation),
 }

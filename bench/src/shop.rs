@@ -1,5 +1,5 @@
-//! The shop as a whole: the three services as release binaries, in the configuration of the compose
-//! file, on a database and a virtual host of their own.
+//! The complete shop: the three services as release binaries, configured as in the compose file,
+//! on their own database and virtual host.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,15 +12,15 @@ use uuid::Uuid;
 
 use crate::load::{Load, Outcome, Pace};
 
-/// How long a service may take to be ready, and an order to be answered.
+/// Upper bound for a service to become ready, and for an order to complete.
 pub(crate) const BOUND: Duration = Duration::from_secs(120);
-const LOOK_INTERVAL: Duration = Duration::from_millis(5);
-/// Of each product, which is as many as catalog allows.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
+/// Stock of each product: the maximum that catalog allows.
 const STOCK: i32 = 999_999;
 
-/// The services, ready, and their databases.
+/// The running services, and pools for their databases.
 pub(crate) struct Shop {
-    // Dropped in this order: the services first, the servers' parts last.
+    // Dropped in this order: the services first, the virtual host and the database last.
     pub(crate) system: System,
     pub(crate) catalog: PgPool,
     pub(crate) ordering: PgPool,
@@ -30,7 +30,7 @@ pub(crate) struct Shop {
 }
 
 impl Shop {
-    /// Opens with so many products, all of them known to ordering.
+    /// Starts the services with this many products, and waits until ordering has all of them.
     pub(crate) async fn open(products: usize) -> anyhow::Result<Self> {
         let names = Name::ALL.map(Name::as_str);
         let database = TestDatabase::create(&names).await;
@@ -54,7 +54,7 @@ impl Shop {
             _broker: broker,
             _database: database,
         };
-        eventually("ordering knows the products", BOUND, async || {
+        eventually("ordering has the products", BOUND, async || {
             let known = "select count(*) from products";
             let known: i64 = sqlx::query_scalar(known)
                 .fetch_one(&shop.ordering)
@@ -66,7 +66,7 @@ impl Shop {
         Ok(shop)
     }
 
-    /// Lets orders come.
+    /// Places orders.
     pub(crate) async fn order(
         &self,
         connections: usize,
@@ -84,8 +84,8 @@ impl Shop {
         load.run().await
     }
 
-    /// How often the states of orders have changed so far. Placing is one change, and so is what
-    /// comes of catalog's answer. A look costs the same whatever has happened.
+    /// Number of state changes of all orders so far. Each order has two: it is placed, and it is
+    /// confirmed or rejected. The cost of this query does not depend on the number of orders.
     pub(crate) async fn changes(&self) -> anyhow::Result<u64> {
         let changes: Option<i64> = sqlx::query_scalar(
             "select last_value from pg_sequences
@@ -96,20 +96,17 @@ impl Shop {
         Ok(u64::try_from(changes.unwrap_or(0))?)
     }
 
-    /// Waits until the states have changed so often.
+    /// Waits for this many state changes in total.
     pub(crate) async fn wait_for_changes(&self, changes: u64) -> anyhow::Result<()> {
         let started = Instant::now();
         while self.changes().await? < changes {
-            ensure!(
-                started.elapsed() < BOUND,
-                "orders wait for their answer in vain"
-            );
-            tokio::time::sleep(LOOK_INTERVAL).await;
+            ensure!(started.elapsed() < BOUND, "orders did not complete in time");
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         Ok(())
     }
 
-    /// Waits until every order has its answer, and that was a yes.
+    /// Waits until every order is confirmed.
     pub(crate) async fn expect_all_confirmed(&self) -> anyhow::Result<()> {
         let others = "select count(*) from orders where state <> 'confirmed'";
         let started = Instant::now();
@@ -122,18 +119,20 @@ impl Shop {
                 started.elapsed() < BOUND,
                 "{others} orders are not confirmed"
             );
-            tokio::time::sleep(LOOK_INTERVAL).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// What a service has in memory now (its resident set), in megabytes.
+    /// Current memory of a service (its resident set), in megabytes.
     pub(crate) fn memory(&self, name: Name) -> anyhow::Result<f64> {
         let id = self.system.service(name).id();
-        let id = id.context("the service runs")?;
+        let id = id.context("the service is not running")?;
         let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kilobytes = resident.and_then(|text| text.split_whitespace().next());
-        let kilobytes: f64 = kilobytes.context("the kernel says it")?.parse()?;
+        let kilobytes: f64 = kilobytes
+            .context("the process status has no resident set size")?
+            .parse()?;
         Ok(kilobytes / 1000.0)
     }
 }

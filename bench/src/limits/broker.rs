@@ -1,4 +1,4 @@
-//! What the broker does by itself: a bare client on a quorum queue.
+//! The limits of the broker: a bare client on a quorum queue.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -15,22 +15,22 @@ use tokio::try_join;
 
 const QUEUE: &str = "bare";
 const PERSISTENT: u8 = 2;
-/// How many messages may be unconfirmed, and how many are acknowledged at once.
+/// Maximum number of unconfirmed messages, and number of deliveries per acknowledgement.
 const WINDOW: usize = 512;
 const PREFETCH: u16 = 1024;
 
-/// Messages a second, of one bare client each way.
+/// Messages per second of one bare client in each direction.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Broker {
-    /// Published with pipelined confirms, nobody consuming.
+    /// Published with pipelined confirms, without a consumer.
     pub(crate) publishing: f64,
-    /// Consumed from a full queue, acknowledged by hundreds.
+    /// Consumed from a full queue, with hundreds of deliveries per acknowledgement.
     pub(crate) consuming: f64,
     /// Published, consumed and acknowledged at the same time.
     pub(crate) flowing: f64,
 }
 
-/// Measures with bodies of this size.
+/// Measures with bodies of `body` bytes.
 ///
 /// # Errors
 ///
@@ -42,7 +42,7 @@ pub(super) async fn measure(url: &str, body: usize, messages: usize) -> anyhow::
         .confirm_select(ConfirmSelectOptions::default())
         .await?;
     declare(&publisher).await?;
-    // Consuming has a connection of its own, as it has in the bus.
+    // The consumer has its own connection, as it has in the bus.
     let other = Connection::connect(url, ConnectionProperties::default()).await?;
 
     let body = vec![b'x'; body];
@@ -64,7 +64,7 @@ pub(super) async fn measure(url: &str, body: usize, messages: usize) -> anyhow::
     })
 }
 
-/// Consumes so many messages that are in a queue. Returns messages a second.
+/// Consumes this many messages from a queue. Returns messages per second.
 pub(super) async fn take(url: &str, queue: &str, messages: usize) -> anyhow::Result<f64> {
     let connection = Connection::connect(url, ConnectionProperties::default()).await?;
     let took = consume(&connection, queue, messages).await?;
@@ -88,7 +88,7 @@ async fn declare(channel: &Channel) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Publishes with so many confirms under way, and returns when the last one is in.
+/// Publishes with up to [`WINDOW`] pending confirms. Returns the time until the last confirm.
 async fn publish(channel: &Channel, body: &[u8], messages: usize) -> anyhow::Result<Duration> {
     let started = Instant::now();
     let mut unconfirmed = VecDeque::with_capacity(WINDOW);
@@ -114,15 +114,15 @@ async fn publish(channel: &Channel, body: &[u8], messages: usize) -> anyhow::Res
 }
 
 async fn confirmed(confirm: Option<lapin::PublisherConfirm>) -> anyhow::Result<()> {
-    let confirmation = confirm.context("there is one")?.await?;
+    let confirmation = confirm.context("no confirm is pending")?.await?;
     anyhow::ensure!(
         matches!(confirmation, Confirmation::Ack(_)),
-        "the broker refused a message"
+        "the broker rejected a message"
     );
     Ok(())
 }
 
-/// Consumes so many messages, and returns when the last one is acknowledged.
+/// Consumes this many messages. Returns the time until the last one is acknowledged.
 async fn consume(
     connection: &Connection,
     queue: &str,
@@ -142,7 +142,10 @@ async fn consume(
         )
         .await?;
     for taken in 1..=messages {
-        let delivery = consumer.next().await.context("the consumer ended")??;
+        let delivery = consumer
+            .next()
+            .await
+            .context("the consumer was cancelled")??;
         if taken % WINDOW == 0 || taken == messages {
             let multiple = BasicAckOptions { multiple: true };
             channel.basic_ack(delivery.delivery_tag, multiple).await?;

@@ -1,4 +1,4 @@
-//! What the database and the broker do by themselves, measured in the same run.
+//! The limits of the database and the broker, measured in the same run.
 
 mod broker;
 mod postgres;
@@ -14,12 +14,12 @@ use self::postgres::Pace;
 pub(crate) use self::postgres::Transactions;
 
 const DURATION: Duration = Duration::from_secs(8);
-/// Messages for the bare client: some seconds' work.
+/// Messages for the bare client, enough for a few seconds.
 const MESSAGES: usize = 60_000;
-/// About the size of an order's event.
+/// Typical size of a body in bytes, about that of an order event.
 pub(crate) const USUAL_BODY: usize = 200;
 
-/// The limits, each measured when it is first asked for.
+/// The limits. Each one is measured on first use.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
     broker: OnceCell<Broker>,
@@ -29,7 +29,7 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// Bare clients on a quorum queue.
+    /// A bare client on a quorum queue.
     pub(crate) async fn broker(&self) -> anyhow::Result<&Broker> {
         let measure = || broker(USUAL_BODY, MESSAGES);
         self.broker.get_or_try_init(measure).await
@@ -47,20 +47,20 @@ impl Limits {
         self.one_client.get_or_try_init(measure).await
     }
 
-    /// Transactions of two inserts, by one client that rests in between.
+    /// Transactions of two inserts, by one client that pauses in between.
     pub(crate) async fn rested_client(&self) -> anyhow::Result<&Transactions> {
         let measure = || transactions(Pace::Rested);
         self.rested_client.get_or_try_init(measure).await
     }
 }
 
-/// Bare clients on a quorum queue, with bodies of a size.
+/// Measures a bare client on a quorum queue, with bodies of `body` bytes.
 pub(crate) async fn broker(body: usize, messages: usize) -> anyhow::Result<Broker> {
     let broker = TestBroker::create().await;
     broker::measure(&broker.url(), body, messages).await
 }
 
-/// A bare client that takes so many messages from a queue where they are. Messages a second.
+/// Consumes this many messages from a queue with a bare client. Returns messages per second.
 pub(crate) async fn bare_consumer(url: &str, queue: &str, messages: usize) -> anyhow::Result<f64> {
     broker::take(url, queue, messages).await
 }

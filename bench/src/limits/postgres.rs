@@ -1,4 +1,4 @@
-//! What PostgreSQL does by itself: pgbench with the statements that an order needs at least.
+//! The limits of PostgreSQL: pgbench with the minimal statements of an order.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::load::histogram;
 const TWO_INSERTS: &str = include_str!("../../sql/two_inserts.sql");
 pub(super) const TABLES: &str = include_str!("../../sql/tables.sql");
 
-/// How often a client comes that rests in between.
+/// Transactions per second of a client that pauses in between.
 const RESTED_PER_SECOND: u32 = 20;
 
-/// What pgbench measured.
+/// The results of pgbench.
 #[derive(Debug)]
 pub(crate) struct Transactions {
     pub(crate) per_second: f64,
@@ -24,20 +24,20 @@ pub(crate) struct Transactions {
     pub(crate) latency: Histogram<u64>,
 }
 
-/// How transactions come.
+/// The pace of transactions.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Pace {
-    /// So many clients, each with its next one when the last one is done.
+    /// This many clients. Each starts a transaction as soon as its last one has ended.
     Unpaced(usize),
-    /// One client, at about the pace of one that rests in between.
+    /// One client at a fixed rate, about that of a client that pauses in between.
     Rested,
 }
 
-/// Runs the two inserts, as prepared statements.
+/// Runs the two inserts as prepared statements.
 ///
 /// # Errors
 ///
-/// If pgbench can't be run or fails.
+/// If pgbench can't be started or fails.
 pub(super) async fn two_inserts(
     database: &str,
     pace: Pace,
@@ -62,7 +62,7 @@ pub(super) async fn two_inserts(
         .arg(database)
         .output()
         .await
-        .context("pgbench can't be run")?;
+        .context("failed to start pgbench")?;
     if !output.status.success() {
         bail!("pgbench: {}", String::from_utf8_lossy(&output.stderr));
     }
@@ -73,7 +73,7 @@ pub(super) async fn two_inserts(
     })
 }
 
-/// A folder for pgbench's logs, gone when dropped.
+/// A folder for pgbench's logs, deleted on drop.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -83,7 +83,7 @@ impl Folder {
         Ok(Self(folder))
     }
 
-    /// The times of all transactions of all logs.
+    /// The durations of all transactions in all logs, in microseconds.
     fn latencies(&self) -> anyhow::Result<Histogram<u64>> {
         let mut latency = histogram();
         for file in std::fs::read_dir(&self.0)? {
@@ -98,11 +98,16 @@ impl Folder {
     }
 }
 
-/// The time of the transaction that a line of a log is about, from its begin. The third column says
-/// how long it took since it was due, and with a rate the seventh, by how much it began late.
+/// The duration of the transaction in a line of a log, from its start, in microseconds.
+///
+/// The third column is the time since the transaction was due. With a rate, the seventh column is
+/// the delay between that time and the start.
 fn micros(line: &str) -> anyhow::Result<u64> {
     let mut columns = line.split(' ').skip(2);
-    let since_due: u64 = columns.next().context("a line of pgbench's log")?.parse()?;
+    let since_due: u64 = columns
+        .next()
+        .context("a line of pgbench's log is too short")?
+        .parse()?;
     let late = columns.nth(3).map_or(Ok(0), str::parse)?;
     Ok(since_due.saturating_sub(late))
 }
@@ -114,7 +119,7 @@ fn is_log(path: &Path) -> bool {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // In the system's folder for what is temporary.
+        // An error is harmless: the folder is in the system's temporary directory.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

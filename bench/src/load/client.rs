@@ -1,4 +1,4 @@
-//! One HTTP connection, kept open.
+//! A minimal HTTP client.
 
 use std::time::Duration;
 
@@ -11,19 +11,19 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// A client with one connection.
+/// An HTTP/1.1 client with one persistent connection.
 pub(super) struct Client {
     address: String,
     connection: SendRequest<Full<Bytes>>,
 }
 
-/// What a request came to.
+/// The result of a request.
 pub(super) enum Answer {
-    /// It did what it should.
+    /// The service returned a success status.
     Done,
-    /// The service has more to do than it takes, and says when to come again.
+    /// The service is overloaded: 503 with the time after which to retry.
     Busy { retry_after: Duration },
-    /// Anything else.
+    /// The service returned another status.
     Failed(StatusCode),
 }
 
@@ -32,7 +32,7 @@ impl Client {
     pub(super) async fn connect(address: &str) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address)
             .await
-            .with_context(|| format!("can't connect to {address}"))?;
+            .with_context(|| format!("failed to connect to {address}"))?;
         stream.set_nodelay(true)?;
         let (connection, driver) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(driver);
@@ -42,7 +42,7 @@ impl Client {
         })
     }
 
-    /// Posts JSON and reads the whole answer.
+    /// Posts JSON and reads the whole response.
     pub(super) async fn post(&mut self, path: &str, body: Bytes) -> anyhow::Result<Answer> {
         let request = Request::post(path)
             .header(HOST, &self.address)

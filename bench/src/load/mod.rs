@@ -1,4 +1,4 @@
-//! Orders, posted as fast as they are answered or at a fixed rate.
+//! Posts orders, as fast as the service responds or at a fixed rate.
 
 mod client;
 
@@ -14,46 +14,47 @@ use uuid::Uuid;
 
 use self::client::{Answer, Client};
 
-/// How orders come.
+/// The pace of orders.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Pace {
-    /// Each connection sends its next order when the last one is answered.
+    /// Each connection sends its next order as soon as it has the response to the last one.
     Unpaced,
-    /// So many a second, whether or not earlier ones are answered. What an order waits for a free
-    /// connection counts as its latency, so that a stall is felt by all orders that fall into it.
+    /// This many orders per second, whether or not earlier requests have completed. The time an
+    /// order waits for a free connection counts towards its latency, so that a stall shows in the
+    /// latency of all orders due during it.
     PerSecond(f64),
-    /// Each connection rests between an answer and its next order.
+    /// Each connection pauses between a response and its next order.
     Resting(Duration),
 }
 
-/// A load on ordering.
+/// A load on the ordering service.
 #[derive(Debug, Clone)]
 pub(crate) struct Load {
-    /// Where ordering listens, `host:port`.
+    /// Address of the ordering service, `host:port`.
     pub(crate) address: String,
     pub(crate) connections: usize,
     pub(crate) pace: Pace,
     pub(crate) duration: Duration,
-    /// What is ordered, in turn.
+    /// The products, ordered in turn.
     pub(crate) products: Arc<Vec<Uuid>>,
 }
 
-/// What came of a load.
+/// The results of a load.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) accepted: u64,
-    /// Sent away with a 503 and the time to come again.
-    pub(crate) sent_away: u64,
-    /// How long accepted orders took, in microseconds.
+    /// Rejected with 503 and `Retry-After`.
+    pub(crate) rejected: u64,
+    /// Latency of the accepted orders, in microseconds.
     pub(crate) latency: Histogram<u64>,
 }
 
 impl Load {
-    /// Posts orders until the time is up and all answers are in.
+    /// Posts orders for the duration of the load, and waits for all responses.
     ///
     /// # Errors
     ///
-    /// If a request fails otherwise than by being sent away.
+    /// If a request fails or its response has an error status other than 503.
     pub(crate) async fn run(self) -> anyhow::Result<Outcome> {
         let turn = Arc::new(AtomicU64::new(0));
         let start = Instant::now();
@@ -93,10 +94,12 @@ impl Load {
                     outcome.accepted += 1;
                 }
                 Answer::Busy { retry_after } => {
-                    outcome.sent_away += 1;
+                    outcome.rejected += 1;
                     sleep(retry_after).await;
                 }
-                Answer::Failed(status) => anyhow::bail!("an order was answered with {status}"),
+                Answer::Failed(status) => {
+                    anyhow::bail!("an order was rejected with status {status}")
+                }
             }
         }
     }
@@ -114,20 +117,20 @@ impl Outcome {
     fn new() -> Self {
         Self {
             accepted: 0,
-            sent_away: 0,
+            rejected: 0,
             latency: histogram(),
         }
     }
 
     fn add(&mut self, other: &Self) {
         self.accepted += other.accepted;
-        self.sent_away += other.sent_away;
+        self.rejected += other.rejected;
         self.latency += &other.latency;
     }
 }
 
-/// Latencies up to a minute, in microseconds, to three digits.
+/// An empty histogram for up to a minute, in microseconds, with three significant digits.
 pub(crate) fn histogram() -> Histogram<u64> {
     #[expect(clippy::expect_used, reason = "the bounds are constant and valid")]
-    Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds of a histogram")
+    Histogram::new_with_bounds(1, 60_000_000, 3).expect("the bounds are valid")
 }

@@ -1,5 +1,5 @@
-//! Two participants that know only the bus, each a process of its own: a publisher with a full
-//! outbox, and a consumer with a full queue.
+//! Two participants that use only the bus, each in its own process: a publisher with a full outbox,
+//! and a consumer with a full queue.
 
 mod program;
 
@@ -20,13 +20,13 @@ use self::program::WorkDone;
 pub(crate) use self::program::{Participation, Role, run};
 use crate::limits;
 
-/// A million messages take some minutes on a small machine.
+/// Upper bound for every wait. A million messages take some minutes on a small machine.
 const BOUND: Duration = Duration::from_secs(300);
-const LOOK_INTERVAL: Duration = Duration::from_millis(5);
-/// The queue of the participant that consumes, called after it.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
+/// The consumer's queue. Its name is that of the consumer.
 const QUEUE: &str = "consumer";
 
-/// Schemas, a virtual host, and the consumer's queue, bound for what the publisher tells.
+/// Schemas, a virtual host, and the consumer's queue, bound to the publisher's messages.
 pub(crate) struct Participants {
     // Dropped in this order, connections first.
     publisher: PgPool,
@@ -50,9 +50,9 @@ impl Participants {
                            number bigint generated always as identity primary key,
                            message_id uuid not null)";
         sqlx::query(effects).execute(&participants.consumer).await?;
-        // Whoever has taken part once has its queue.
+        // The queue remains after the consumer has run once.
         let consumer = participants.start(Role::Set)?;
-        eventually("the consumer has its queue", BOUND, async || {
+        eventually("the consumer's queue is bound", BOUND, async || {
             let bindings = participants.broker.bindings(QUEUE).await;
             (!bindings.is_empty()).then_some(())
         })
@@ -61,7 +61,7 @@ impl Participants {
         Ok(participants)
     }
 
-    /// Starts a participant as a process of its own.
+    /// Starts a participant in its own process.
     fn start(&self, role: Role) -> anyhow::Result<Participant> {
         let value = role.to_possible_value().context("every role has a name")?;
         let child = Command::new(std::env::current_exe()?)
@@ -75,10 +75,10 @@ impl Participants {
         Ok(Participant(child))
     }
 
-    /// Fills the publisher's outbox with one commit.
+    /// Fills the publisher's outbox in one transaction.
     async fn fill_outbox(&self, messages: i64, body: usize) -> anyhow::Result<()> {
         let (attributes, body) = Self::pattern(body)?;
-        // A UUIDv7 each, of this moment.
+        // Each message gets its own UUIDv7 with the current time.
         sqlx::query(
             "insert into outbox (attributes, body)
              select jsonb_set($1, '{id}', to_jsonb(
@@ -94,7 +94,7 @@ impl Participants {
         Ok(())
     }
 
-    /// What one message looks like in the outbox, written by the bus itself.
+    /// Lets the bus encode a message. Returns its attributes and its body, as in the outbox.
     fn pattern(body: usize) -> anyhow::Result<(serde_json::Value, Vec<u8>)> {
         let around = serde_json::to_vec(&WorkDone {
             filling: String::new(),
@@ -110,8 +110,8 @@ impl Participants {
         Ok((serde_json::to_value(&envelope)?, envelope.body.to_vec()))
     }
 
-    /// Empties the outbox through a publisher that is up and idle when it fills. Returns messages
-    /// a second, from the commit to the deletion of the last row.
+    /// Fills the outbox of an idle publisher and waits until it is empty. Returns messages per
+    /// second, from the commit to the deletion of the last row.
     pub(crate) async fn relay(&self, messages: i64, body: usize) -> anyhow::Result<f64> {
         let before = self.queued().await?;
         let publisher = self.start(Role::Publisher)?;
@@ -123,7 +123,7 @@ impl Participants {
             .await?;
         let last = "select coalesce(max(position), 0) from outbox";
         let last: i64 = sqlx::query_scalar(last).fetch_one(&self.publisher).await?;
-        // Looking for the first row would read past all that are deleted.
+        // A query for the first row would scan all deleted ones.
         let is_gone = "select not exists (select from outbox where position = $1)";
         until_true(&self.publisher, is_gone, last).await?;
         let is_empty = "select not exists (select from outbox where position <= $1)";
@@ -138,8 +138,8 @@ impl Participants {
         Ok(messages as f64 / took.as_secs_f64())
     }
 
-    /// Handles what is in the queue, from when the consumer starts to take messages until the
-    /// effect of the last one is committed. Returns messages a second.
+    /// Starts a consumer and waits until it has handled the messages in the queue. Returns messages
+    /// per second, from the first message until the effect of the last one is committed.
     pub(crate) async fn consume(&self, role: Role, messages: i64) -> anyhow::Result<f64> {
         let handled = "select count(*) from effects";
         let before: i64 = sqlx::query_scalar(handled)
@@ -161,20 +161,20 @@ impl Participants {
             .await?;
         ensure!(
             after - before == messages,
-            "{} effects of {messages}",
+            "{} of {messages} messages have an effect",
             after - before
         );
         Ok(messages as f64 / took.as_secs_f64())
     }
 
-    /// Takes what is in the queue with a bare client, which does nothing with it. Returns messages
-    /// a second.
+    /// Consumes the messages in the queue with a bare client, which discards them. Returns messages
+    /// per second.
     pub(crate) async fn take_bare(&self, messages: i64) -> anyhow::Result<f64> {
         let messages = usize::try_from(messages)?;
         limits::bare_consumer(&self.broker.url(), QUEUE, messages).await
     }
 
-    /// How many messages wait for the consumer, as the queue itself says.
+    /// Number of messages in the consumer's queue, as the broker reports it.
     async fn queued(&self) -> anyhow::Result<i64> {
         let connection =
             Connection::connect(&self.broker.url(), ConnectionProperties::default()).await?;
@@ -186,12 +186,12 @@ impl Participants {
         let queue = channel
             .queue_declare(QUEUE.into(), passive, FieldTable::default())
             .await?;
-        connection.close(200, "looked".into()).await?;
+        connection.close(200, "counted".into()).await?;
         Ok(queue.message_count().into())
     }
 
     async fn wait_for_leader(&self) {
-        eventually("the publisher leads", BOUND, async || {
+        eventually("the publisher has become the leader", BOUND, async || {
             let listening = "select exists (select from pg_stat_activity
                                             where datname = current_database()
                                               and usename = 'publisher'
@@ -211,26 +211,26 @@ struct Participant(Child);
 
 impl Participant {
     async fn stop(mut self) -> anyhow::Result<()> {
-        let id = self.0.id().context("it has ended by itself")?;
+        let id = self.0.id().context("the participant has already exited")?;
         Command::new("kill").arg(id.to_string()).status().await?;
         let ended = self.0.wait().await?;
-        ensure!(ended.success(), "a participant ended with {ended}");
+        ensure!(ended.success(), "a participant exited with {ended}");
         Ok(())
     }
 }
 
-/// Asks every few milliseconds.
-async fn until_true(pool: &PgPool, question: &'static str, number: i64) -> anyhow::Result<()> {
-    let asking = async {
+/// Repeats a query every few milliseconds until it returns true.
+async fn until_true(pool: &PgPool, query: &'static str, number: i64) -> anyhow::Result<()> {
+    let polling = async {
         loop {
-            let is_true = sqlx::query_scalar(question).bind(number);
+            let is_true = sqlx::query_scalar(query).bind(number);
             if is_true.fetch_one(pool).await? {
                 return Ok(());
             }
-            tokio::time::sleep(LOOK_INTERVAL).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     };
-    tokio::time::timeout(BOUND, asking)
+    tokio::time::timeout(BOUND, polling)
         .await
-        .with_context(|| format!("waited in vain until: {question}"))?
+        .with_context(|| format!("timed out waiting for: {query}"))?
 }

@@ -1,4 +1,4 @@
-//! What runs in a participant's process: a bus, and handlers that write a row for each message.
+//! The program of a participant: a bus whose handlers write a row for each message.
 
 use clap::{Args, ValueEnum};
 use event_bus::{
@@ -12,10 +12,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// What the publisher tells and the consumer handles.
+/// The event that the publisher publishes and the consumer handles.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct WorkDone {
-    /// As long as the message should be.
+    /// Padding that gives the body its size.
     pub(crate) filling: String,
 }
 
@@ -24,18 +24,18 @@ impl Message for WorkDone {
     const NAME: &'static str = "bench.work.done";
 }
 
-/// What a participant does.
+/// The role of a participant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Role {
-    /// Relays what is in its outbox.
+    /// Relays the messages in its outbox.
     Publisher,
-    /// Handles messages one by one, each with a statement of its own.
+    /// Handles messages one by one, each with its own statement.
     OneByOne,
-    /// Handles all messages that have arrived with one statement.
+    /// Handles each batch of messages with one statement.
     Set,
 }
 
-/// How a participant is started.
+/// The arguments of a participant.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Participation {
     #[arg(value_enum)]
@@ -47,7 +47,7 @@ pub(crate) struct Participation {
 }
 
 impl Role {
-    /// What the participant is called, and its role in the database.
+    /// The name of the participant, which is also its database role.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Publisher => "publisher",
@@ -64,11 +64,11 @@ impl Role {
     }
 }
 
-/// Takes part until it is told to end.
+/// Runs the participant until it receives SIGTERM.
 ///
 /// # Errors
 ///
-/// If the database can't be reached.
+/// If the database can't be reached or the bus does not start.
 pub(crate) async fn run(participation: Participation) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let pool = PgPoolOptions::new()

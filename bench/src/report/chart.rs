@@ -1,4 +1,4 @@
-//! The chart: how much of each goal is reached.
+//! The chart, which shows the share of each goal that is reached.
 
 use std::path::Path;
 
@@ -10,8 +10,8 @@ use super::table::with_unit;
 const WIDTH: u32 = 900;
 const BAR: u32 = 30;
 const MARGINS: u32 = 110;
-/// What is beyond is cut: three times as good as wanted is good.
-const MOST: f64 = 3.0;
+/// Bars are cut off at three times the goal.
+const MAX_SHARE: f64 = 3.0;
 const MET: RGBColor = RGBColor(46, 125, 50);
 const MISSED: RGBColor = RGBColor(198, 40, 40);
 
@@ -29,17 +29,17 @@ pub(super) fn draw(figures: &[Figure], file: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     let count = i32::try_from(bars.len())?;
-    // With one bar there is an empty line above: plotters draws nothing in a range of one segment.
+    // A single bar has an empty line above it: plotters draws nothing in a range of one segment.
     let last = (count - 1).max(1);
     let height = MARGINS + BAR * u32::try_from(bars.len())?;
     let area = SVGBackend::new(file, (WIDTH, height)).into_drawing_area();
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&area)
-        .caption("Reached, of each goal (1 = met)", ("sans-serif", 18))
+        .caption("Share of each goal reached (1 = met)", ("sans-serif", 18))
         .margin(14)
         .x_label_area_size(34)
         .y_label_area_size(330)
-        .build_cartesian_2d(0.0..MOST, (0..last).into_segmented())?;
+        .build_cartesian_2d(0.0..MAX_SHARE, (0..last).into_segmented())?;
     // From the top down, in the order of the table.
     let figure_at = |index: i32| bars.get(usize::try_from(count - 1 - index).ok()?);
     let label = |segment: &SegmentValue<i32>| match segment {
@@ -61,7 +61,7 @@ pub(super) fn draw(figures: &[Figure], file: &Path) -> anyhow::Result<()> {
         let colour = if *reached >= 1.0 { MET } else { MISSED };
         let corners = [
             (0.0, SegmentValue::Exact(index)),
-            (reached.min(MOST), SegmentValue::Exact(index + 1)),
+            (reached.min(MAX_SHARE), SegmentValue::Exact(index + 1)),
         ];
         let mut bar = Rectangle::new(corners, colour.mix(0.75).filled());
         bar.set_margin(4, 4, 0, 0);

@@ -1,4 +1,4 @@
-//! What was measured, and what it is compared with.
+//! The measured figures, and the limits and goals to compare them with.
 
 mod chart;
 mod table;
@@ -11,12 +11,12 @@ use serde::Serialize;
 /// A line of the table.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Figure {
-    /// The row it belongs to, as in `ROW=…`.
+    /// The row that the figure belongs to, as in `ROW=…`.
     pub(crate) row: &'static str,
     pub(crate) what: String,
     pub(crate) value: f64,
     pub(crate) unit: Unit,
-    /// What the value is divided by, if its goal is a ratio.
+    /// The divisor of the value, if the goal is a ratio.
     pub(crate) limit: Option<Limit>,
     pub(crate) goal: Option<Goal>,
 }
@@ -30,14 +30,14 @@ pub(crate) enum Unit {
     Megabytes,
 }
 
-/// A figure of the same run, of what can't be exceeded.
+/// A reference figure of the same run, which the value is divided by.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Limit {
     pub(crate) what: &'static str,
     pub(crate) value: f64,
 }
 
-/// Of the ratio if there is a limit, else of the value.
+/// A goal for the ratio if there is a limit, otherwise for the value.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Goal {
@@ -76,7 +76,8 @@ impl Figure {
         self.limit.as_ref().map(|limit| self.value / limit.value)
     }
 
-    /// How much of the goal is reached: from 1 on it is met. Twice as long as wanted is 0.5.
+    /// The share of the goal that is reached. At 1 or more the goal is met; twice the time of the
+    /// goal is a share of 0.5.
     pub(crate) fn reached(&self) -> Option<f64> {
         let compared = self.ratio().unwrap_or(self.value);
         Some(match self.goal? {

@@ -1,10 +1,10 @@
-//! The table that is printed: Markdown that lines up in a terminal.
+//! The printed table: Markdown with aligned columns.
 
 use super::{Figure, Goal, Unit};
 
 const HEADINGS: [&str; 6] = ["row", "what", "measured", "limit", "ratio", "goal"];
 
-/// The figures as a table.
+/// Formats the figures as a table.
 pub(super) fn of(figures: &[Figure]) -> String {
     let mut rows = vec![HEADINGS.map(str::to_owned)];
     rows.extend(figures.iter().map(cells));
@@ -53,7 +53,7 @@ fn cells(figure: &Figure) -> [String; 6] {
     ]
 }
 
-/// A value as people write it: `4,490/s`, `3.6 ms`.
+/// Formats a value with its unit: `4,490/s`, `3.6 ms`.
 pub(super) fn with_unit(value: f64, unit: Unit) -> String {
     match unit {
         Unit::PerSecond => format!("{}/s", thousands(value)),
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_goal_is_met_or_missed_by_the_ratio_where_there_is_a_limit() {
+    fn a_goal_applies_to_the_ratio_if_there_is_a_limit() {
         let half = Figure::new("relay", "messages", 50.0, Unit::PerSecond).of("bare", 100.0);
         assert!(of(&[half.clone().at_least(0.5)]).contains("≥ 0.5: met"));
         assert!(of(&[half.clone().at_least(0.6)]).contains("≥ 0.6: missed"));

@@ -1,4 +1,4 @@
-//! The relay and the dispatcher, each by itself.
+//! The relay and the dispatcher, measured separately.
 
 use crate::limits::{Limits, USUAL_BODY};
 use crate::participants::{Participants, Role};
@@ -8,10 +8,10 @@ use crate::report::Unit::PerSecond;
 const MESSAGES: i64 = 100_000;
 const SMALL_BACKLOG: i64 = 10_000;
 const BACKLOG: i64 = 1_000_000;
-/// A small backlog is drained in less than a second, so it takes several to measure.
+/// A small backlog is drained in less than a second, so the median of several runs is used.
 const TRIES: usize = 5;
 
-/// The row `relay`: a full outbox into a queue.
+/// The row `relay`: from a full outbox into a queue.
 pub(super) async fn relay(limits: &Limits) -> anyhow::Result<Vec<Figure>> {
     let limit = limits.broker().await?.publishing;
     let participants = Participants::prepare().await?;
@@ -23,14 +23,14 @@ pub(super) async fn relay(limits: &Limits) -> anyhow::Result<Vec<Figure>> {
     ])
 }
 
-/// The row `dispatcher`: a full queue into a table.
+/// The row `dispatcher`: from a full queue into a table.
 pub(super) async fn dispatcher(limits: &Limits) -> anyhow::Result<Vec<Figure>> {
     let limit = limits.broker().await?.consuming;
     let participants = Participants::prepare().await?;
     let mut figures = Vec::new();
     for (what, role) in [
-        ("one row per message, one statement per batch", Role::Set),
-        ("one row per message, one statement per row", Role::OneByOne),
+        ("a row per message, a statement per batch", Role::Set),
+        ("a row and a statement per message", Role::OneByOne),
     ] {
         participants.relay(MESSAGES, USUAL_BODY).await?;
         let rate = participants.consume(role, MESSAGES).await?;

@@ -1,4 +1,4 @@
-//! How cost grows with consumers, backlog, contention and size.
+//! How throughput depends on consumers, contention, backlog and body size.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const DURATION: Duration = Duration::from_secs(10);
 const MANY_PRODUCTS: usize = 10_000;
 /// Rows in the outbox.
 const BACKLOGS: [i64; 3] = [1_000, 100_000, 1_000_000];
-/// Sizes of a body in bytes, each with messages enough for some seconds.
+/// Body sizes in bytes, each with enough messages for a few seconds.
 const BODIES: [(usize, i64); 3] = [(200, 60_000), (1_000, 60_000), (64_000, 6_000)];
 
 /// The row `growth`.
@@ -24,7 +24,10 @@ pub(super) async fn measure() -> anyhow::Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for instances in [1, 2, 4] {
         let rate = orders(PRODUCTS, instances).await?;
-        figures.push(figure(format!("orders, {instances} of catalog"), rate));
+        figures.push(figure(
+            format!("orders, catalog instances: {instances}"),
+            rate,
+        ));
     }
     for (what, products) in [("one hot product", 1), ("10,000 products", MANY_PRODUCTS)] {
         figures.push(figure(
@@ -47,7 +50,7 @@ fn figure(what: String, value: f64) -> Figure {
     Figure::new(ROW, what, value, PerSecond)
 }
 
-/// Orders a second, each with its whole saga.
+/// Orders per second, each with its complete saga.
 async fn orders(products: usize, catalogs: usize) -> anyhow::Result<f64> {
     let mut shop = Shop::open(products).await?;
     for _ in 1..catalogs {
@@ -58,7 +61,7 @@ async fn orders(products: usize, catalogs: usize) -> anyhow::Result<f64> {
     Ok(unpaced(&shop, DURATION).await?.per_second)
 }
 
-/// Relay and dispatcher with bodies of a size, beside the bare client with the same.
+/// Measures relay and dispatcher with bodies of one size, and the bare client with the same size.
 async fn of_size(body: usize, messages: i64) -> anyhow::Result<[Figure; 2]> {
     let limit = limits::broker(body, usize::try_from(messages)?).await?;
     let participants = Participants::prepare().await?;

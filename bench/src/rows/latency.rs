@@ -1,4 +1,4 @@
-//! How long one order takes, when there is room for it.
+//! The latency of an order when the services are not overloaded.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use crate::report::Figure;
 use crate::shop::Shop;
 
 const ORDERS_A_SECOND: f64 = 200.0;
-/// By then all is over that follows from an order.
+/// Pause between orders, long enough for the saga of an order to complete.
 const REST: Duration = Duration::from_millis(50);
 const DURATION: Duration = Duration::from_secs(15);
 const WARM_UP: Duration = Duration::from_secs(2);
 
-/// The row `latency`: from the commit of an order to the commit of its reservation, and the answer
-/// to its POST.
+/// The row `latency`: from the commit of an order to the commit of its reservation, and the
+/// response time of its POST.
 pub(super) async fn measure() -> anyhow::Result<Vec<Figure>> {
     let shop = Shop::open(PRODUCTS).await?;
     let pace = Pace::PerSecond(ORDERS_A_SECOND);
@@ -34,8 +34,11 @@ pub(super) async fn measure() -> anyhow::Result<Vec<Figure>> {
     shop.expect_all_confirmed().await?;
 
     let latency = from_commit_to_commit(&shop, warmed_up).await?;
-    ensure!(latency.len() == outcome.accepted, "an order is missing");
-    let what = "commit to the handler's commit at 200 orders/s";
+    ensure!(
+        latency.len() == outcome.accepted,
+        "the reservation of an order is missing"
+    );
+    let what = "commit to handler's commit at 200 orders/s";
     Ok(vec![
         percentile("latency", what, &latency, 50.0).at_most(5.0),
         percentile("latency", what, &latency, 99.0).at_most(25.0),
@@ -44,7 +47,7 @@ pub(super) async fn measure() -> anyhow::Result<Vec<Figure>> {
     ])
 }
 
-/// PostgreSQL itself has noted when each transaction was committed.
+/// The times between commits, from the commit timestamps that PostgreSQL itself records.
 async fn from_commit_to_commit(shop: &Shop, after: u64) -> anyhow::Result<Histogram<u64>> {
     let placed: Vec<(Uuid, i64)> = sqlx::query_as(
         "select order_id,
@@ -72,8 +75,8 @@ async fn from_commit_to_commit(shop: &Shop, after: u64) -> anyhow::Result<Histog
     Ok(latency)
 }
 
-/// The row `single`: one client that orders again and again, while what follows from its orders
-/// goes on beside it; and one that rests between its orders until all of that is over.
+/// The row `single`: one client that orders continuously, while the sagas of its earlier orders run
+/// concurrently, and one that pauses after each order until its saga has completed.
 pub(super) async fn of_one_client(limits: &Limits) -> anyhow::Result<Vec<Figure>> {
     let unpaced = &limits.one_client().await?.latency;
     let rested = &limits.rested_client().await?.latency;
@@ -82,11 +85,7 @@ pub(super) async fn of_one_client(limits: &Limits) -> anyhow::Result<Vec<Figure>
     let mut figures = Vec::new();
     for (what, pace, limit) in [
         ("POST of one client", Pace::Unpaced, unpaced),
-        (
-            "POST of one client with pauses",
-            Pace::Resting(REST),
-            rested,
-        ),
+        ("POST of one client, rested", Pace::Resting(REST), rested),
     ] {
         let outcome = shop.order(1, pace, DURATION).await?;
         shop.expect_all_confirmed().await?;

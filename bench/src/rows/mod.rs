@@ -12,26 +12,26 @@ use crate::limits::Limits;
 use crate::report::Figure;
 use crate::report::Unit::{Milliseconds, PerSecond};
 
-/// What can be measured by itself.
+/// A row that can be measured separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Row {
-    /// What database and broker do by themselves.
+    /// The limits of the database and the broker.
     Limits,
-    /// A minute of orders as fast as they are taken, with the memory it needs.
+    /// A minute of orders at full speed, with the memory of the services.
     Orders,
-    /// An outbox into a queue.
+    /// From an outbox into a queue.
     Relay,
-    /// A queue into a table.
+    /// From a queue into a table.
     Dispatcher,
-    /// From commit to commit at 200 orders a second.
+    /// From commit to commit at 200 orders per second.
     Latency,
-    /// One client alone.
+    /// Orders of a single client.
     Single,
     /// A million rows in the outbox.
     Backlog,
-    /// From starting to being ready.
+    /// From the start of a service until it is ready.
     Start,
-    /// How cost grows: only when asked for, as it takes minutes of its own.
+    /// How throughput depends on load and size. It takes minutes, so it runs only on request.
     Growth,
 }
 
@@ -63,7 +63,7 @@ impl Row {
     }
 }
 
-/// The limits as figures of their own.
+/// The limits as separate figures.
 async fn show(limits: &Limits) -> anyhow::Result<Vec<Figure>> {
     let rate = |what, value| Figure::new("limits", what, value, PerSecond);
     let many = limits.many_clients().await?;

@@ -1,4 +1,4 @@
-//! Orders placed over HTTP, with all that follows from them.
+//! Orders placed over HTTP, with their complete sagas.
 
 use std::time::{Duration, Instant};
 
@@ -17,33 +17,33 @@ pub(super) const PRODUCTS: usize = 1000;
 const WARM_UP: Duration = Duration::from_secs(3);
 const DURATION: Duration = Duration::from_secs(60);
 const MEMORY_INTERVAL: Duration = Duration::from_millis(500);
-/// Placed, reserved, confirmed.
+/// Messages per order: placed, reserved, confirmed.
 const MESSAGES: f64 = 3.0;
 
-/// What an unpaced load came to.
+/// The results of an unpaced load.
 pub(super) struct Unpaced {
-    /// Orders with their answer a second, from the first order to the last answer.
+    /// Completed orders per second, from the first order to the last completion.
     pub(super) per_second: f64,
-    /// From the end of the load to the last answer, in seconds.
+    /// Seconds from the end of the load to the last completion.
     pub(super) left_over: f64,
     pub(super) latency: Histogram<u64>,
-    pub(super) sent_away: u64,
+    pub(super) rejected: u64,
 }
 
-/// Orders as fast as they are answered, on all connections.
+/// Places orders on all connections, each as soon as the last one has its response.
 pub(super) async fn unpaced(shop: &Shop, duration: Duration) -> anyhow::Result<Unpaced> {
     let before = shop.changes().await?;
     let started = Instant::now();
     let outcome = shop.order(CONNECTIONS, Pace::Unpaced, duration).await?;
     let ended = Instant::now();
     shop.wait_for_changes(before + 2 * outcome.accepted).await?;
-    let answered = Instant::now();
+    let completed = Instant::now();
     shop.expect_all_confirmed().await?;
     Ok(Unpaced {
-        per_second: outcome.accepted as f64 / (answered - started).as_secs_f64(),
-        left_over: (answered - ended).as_secs_f64(),
+        per_second: outcome.accepted as f64 / (completed - started).as_secs_f64(),
+        left_over: (completed - ended).as_secs_f64(),
         latency: outcome.latency,
-        sent_away: outcome.sent_away,
+        rejected: outcome.rejected,
     })
 }
 
@@ -54,50 +54,50 @@ pub(super) async fn measure(limits: &Limits) -> anyhow::Result<Vec<Figure>> {
     let shop = Shop::open(PRODUCTS).await?;
     unpaced(&shop, WARM_UP).await?;
 
-    let (measured, most) = with_memory(&shop).await?;
+    let (measured, peaks) = with_memory(&shop).await?;
     let rate = measured.per_second;
     let mut figures = vec![
         Figure::new(ROW, "orders, each with its complete saga", rate, PerSecond)
             .of("pgbench, two inserts", transactions)
             .at_least(0.8),
         Figure::new(ROW, "messages of these orders", rate * MESSAGES, PerSecond)
-            .of("bare client, both directions", flowing)
+            .of("bare client, both ways", flowing)
             .at_least(0.6),
         percentile(ROW, "POST at 64 connections", &measured.latency, 50.0),
         percentile(ROW, "POST at 64 connections", &measured.latency, 99.0),
         Figure::new(
             ROW,
-            "work left when the load ends",
+            "work waiting when the load ends",
             measured.left_over,
             Seconds,
         )
         .at_most(1.0),
         Figure::new(
             ROW,
-            "refused with 503",
-            measured.sent_away as f64 / DURATION.as_secs_f64(),
+            "rejected with 503",
+            measured.rejected as f64 / DURATION.as_secs_f64(),
             PerSecond,
         ),
     ];
-    for (name, most) in Name::ALL.into_iter().zip(most) {
+    for (name, peak) in Name::ALL.into_iter().zip(peaks) {
         let what = format!("{} under load", name.as_str());
-        figures.push(Figure::new("memory", what, most, Megabytes).at_most(60.0));
+        figures.push(Figure::new("memory", what, peak, Megabytes).at_most(60.0));
     }
     Ok(figures)
 }
 
-/// The load, and the most that each service has in memory meanwhile.
+/// Runs the load, and samples the peak memory of each service meanwhile.
 async fn with_memory(shop: &Shop) -> anyhow::Result<(Unpaced, [f64; 3])> {
     let load = unpaced(shop, DURATION);
     tokio::pin!(load);
-    let mut most = memory(shop)?;
+    let mut peaks = memory(shop)?;
     loop {
         tokio::select! {
-            measured = &mut load => return Ok((measured?, most)),
+            measured = &mut load => return Ok((measured?, peaks)),
             () = tokio::time::sleep(MEMORY_INTERVAL) => {}
         }
-        for (most, now) in most.iter_mut().zip(memory(shop)?) {
-            *most = most.max(now);
+        for (peak, now) in peaks.iter_mut().zip(memory(shop)?) {
+            *peak = peak.max(now);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! From starting a service to its being ready, and what it has in memory then.
+//! The time from the start of a service until it is ready, and its memory when idle.
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,13 @@ use crate::report::Unit::{Megabytes, Milliseconds};
 use crate::shop::Shop;
 
 const TRIES: usize = 5;
-const LOOK_INTERVAL: Duration = Duration::from_millis(2);
-/// Until what starting took is given back.
-const SETTLE: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
+/// Time in which a service releases the memory that its start needed.
+const IDLE_TIME: Duration = Duration::from_secs(5);
 const BOUND: Duration = Duration::from_secs(30);
 
-/// The row `start`: the median of some starts of each service on data that are there already, and its
-/// memory when it has nothing to do after that.
+/// The row `start`: the median of several starts of each service on existing data, and its memory
+/// when it is idle afterwards.
 pub(super) async fn measure() -> anyhow::Result<Vec<Figure>> {
     let mut shop = Shop::open(1).await?;
     let mut figures = Vec::new();
@@ -30,7 +30,7 @@ pub(super) async fn measure() -> anyhow::Result<Vec<Figure>> {
         let what = format!("{} until ready", name.as_str());
         figures.push(Figure::new("start", what, milliseconds, Milliseconds).at_most(300.0));
     }
-    tokio::time::sleep(SETTLE).await;
+    tokio::time::sleep(IDLE_TIME).await;
     for name in Name::ALL {
         let what = format!("{} idle", name.as_str());
         let idle = shop.memory(name)?;
@@ -45,15 +45,15 @@ async fn restart(service: &mut ServiceProcess) -> anyhow::Result<Duration> {
     service.start();
     let api = service.api();
     loop {
-        let answer = api.get("/health/ready").await;
-        // `degraded` serves as well, but not all of it is there yet.
-        if answer.status == 200 && answer.body["status"] == "ready" {
+        let response = api.get("/health/ready").await;
+        // `degraded` has status 200, too, but some part of the service is not ready yet.
+        if response.status == 200 && response.body["status"] == "ready" {
             return Ok(started.elapsed());
         }
         ensure!(
             started.elapsed() < BOUND,
-            "a service does not get ready: {answer:?}"
+            "a service did not become ready: {response:?}"
         );
-        tokio::time::sleep(LOOK_INTERVAL).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

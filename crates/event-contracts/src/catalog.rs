@@ -1,4 +1,4 @@
-//! What catalog publishes, and what it can be asked for.
+//! The messages that catalog publishes, and the commands that it handles.
 
 use event_bus::{EntityEto, Message};
 use rust_decimal::Decimal;
@@ -6,23 +6,23 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A product as everybody may know it. Stock is not part of it: a reservation changes no product.
+/// The public data of a product. It excludes the stock, so a reservation changes no product.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProductEto {
     /// Identifies the product.
     pub id: Uuid,
-    /// What it is called.
+    /// Name of the product.
     pub name: String,
-    /// What it is, in a few sentences.
+    /// Description in a few sentences.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// What one costs, with two decimal places.
+    /// Price of one unit, with two decimal places.
     pub price: Decimal,
-    /// When it comes, or came, to the market.
+    /// The day on which the product is released.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release_date: Option<jiff::civil::Date>,
-    /// Rises with every change.
+    /// Increases with every change.
     pub version: i64,
 }
 
@@ -43,64 +43,64 @@ impl EntityEto for ProductEto {
     }
 }
 
-/// A product's price has really changed.
+/// The price of a product changed to a different value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Message)]
 #[message(event, name = "catalog.product.price_changed", key = product_id, schema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProductPriceChangedEto {
     /// The product.
     pub product_id: Uuid,
-    /// The price until now.
+    /// The price before the change.
     pub old_price: Decimal,
-    /// The price from now on.
+    /// The price after the change.
     pub new_price: Decimal,
 }
 
-/// Stock was set aside for an order.
+/// Stock was reserved for an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Message)]
 #[message(event, name = "catalog.stock.reserved", mandatory, key = order_id, schema)]
 #[serde(rename_all = "camelCase")]
 pub struct StockReservedEto {
-    /// The order it is for.
+    /// The order that the stock is reserved for.
     pub order_id: Uuid,
     /// The product.
     pub product_id: Uuid,
-    /// How many.
+    /// Number of units.
     pub quantity: u32,
 }
 
-/// No stock could be set aside for an order.
+/// Stock could not be reserved for an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Message)]
 #[message(event, name = "catalog.stock.rejected", mandatory, key = order_id, schema)]
 #[serde(rename_all = "camelCase")]
 pub struct StockRejectedEto {
-    /// The order that gets nothing.
+    /// The order that gets no stock.
     pub order_id: Uuid,
     /// The product.
     pub product_id: Uuid,
-    /// How many were asked for.
+    /// Number of units requested.
     pub quantity: u32,
-    /// Why not.
+    /// Why the stock could not be reserved.
     pub reason: StockRejection,
 }
 
-/// Why stock could not be set aside.
+/// Why stock could not be reserved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StockRejection {
-    /// There are fewer than were asked for.
+    /// Fewer units are available than were requested.
     OutOfStock,
-    /// There is no such product, or no longer.
+    /// The product does not exist, or no longer exists.
     UnknownProduct,
 }
 
-/// Gives back what was reserved for an order, or makes sure that nothing will be.
+/// Releases the stock reserved for an order, or prevents a later reservation.
 ///
-/// It may come before, after and without the reservation, and more than once.
+/// It may be delivered before, after or without the reservation, and more than once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Message)]
 #[message(command, name = "catalog.release_stock", key = order_id, schema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReleaseStock {
-    /// The order that needs no stock any more.
+    /// The order that no longer needs stock.
     pub order_id: Uuid,
 }

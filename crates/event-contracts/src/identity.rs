@@ -1,17 +1,17 @@
-//! What identity publishes.
+//! The messages that identity publishes.
 
 use event_bus::EntityEto;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A user as other services may know them. It holds personal data and no secret.
+/// The data of a user that other services may see. It contains personal data but no secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UserEto {
-    /// Identifies the user: the subject of their tokens.
+    /// Identifies the user. It is also the subject of the user's tokens.
     pub id: Uuid,
-    /// What they sign in with.
+    /// The name that the user signs in with.
     pub user_name: String,
     /// Given name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -24,16 +24,16 @@ pub struct UserEto {
     /// Telephone number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phone_number: Option<String>,
-    /// Whether they may sign in.
+    /// Whether the user may sign in.
     pub is_active: bool,
-    /// `customer`, `operator`, `admin`.
+    /// Names of roles: `customer`, `operator`, `admin`.
     pub roles: Vec<String>,
-    /// Rises with every change.
+    /// Increases with every change.
     pub version: i64,
 }
 
 impl UserEto {
-    /// Given and family name, or the user name of somebody who gave neither.
+    /// Given and family name, or the user name if the user has neither.
     pub fn display_name(&self) -> String {
         let parts: Vec<&str> = [&self.name, &self.surname]
             .into_iter()

@@ -1,4 +1,4 @@
-//! The demo users.
+//! Creates the demo users.
 
 use std::collections::BTreeSet;
 
@@ -19,14 +19,14 @@ const USERS: [(&str, &str, &str, Role); 4] = [
     ("admin", "Ada", "Miller", Role::Admin),
 ];
 
-/// Plants the demo users at the first start, and never again: one that was deleted stays so.
-pub(crate) async fn plant(app: &App<Identity>) -> anyhow::Result<()> {
+/// Creates the demo users at the first start only, so that a deleted demo user stays deleted.
+pub(crate) async fn seed(app: &App<Identity>) -> anyhow::Result<()> {
     let mut work = app.bus.begin().await?;
-    if !is_first(&mut work).await? {
+    if !claim_seeding(&mut work).await? {
         return Ok(());
     }
     for (user_name, name, surname, role) in USERS {
-        // Somebody may have registered under the name before.
+        // A customer may have registered under this name already.
         if users::storage::find_by_name(&app.pool, user_name)
             .await?
             .is_some()
@@ -49,13 +49,15 @@ pub(crate) async fn plant(app: &App<Identity>) -> anyhow::Result<()> {
     }
     work.commit()
         .await
-        .context("the demo users can't be planted")?;
-    tracing::info!("planted the demo users");
+        .context("failed to create the demo users")?;
+    tracing::info!("created the demo users");
     Ok(())
 }
 
-/// Whether nobody has planted before. Another instance that is at it is waited for.
-async fn is_first(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+/// Records that the demo users are created, and returns whether this call is the first to do so.
+///
+/// If another instance is creating them right now, the insert waits for its transaction.
+async fn claim_seeding(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     let done = query!("insert into plantings (name) values ('demo users') on conflict do nothing")
         .execute(connection)
         .await?;

@@ -1,7 +1,7 @@
 //! Users of the shop: who they are, how they sign in, and what they may do.
 //!
-//! Other services know users by two things alone: access tokens, which they check against the
-//! published keys, and the events that creating, changing and deleting a user publishes.
+//! Other services learn about users in two ways only: from access tokens, which they verify with
+//! the published keys, and from the events published when a user is created, changed or deleted.
 
 mod demo;
 mod keys;
@@ -59,11 +59,11 @@ impl Service for Identity {
     async fn prepare(app: &App<Self>) -> anyhow::Result<()> {
         keys::load(app).await?;
         if app.settings.seed_demo_data {
-            demo::plant(app).await?;
+            demo::seed(app).await?;
         }
-        // Last, so that it happens once however often preparing is tried.
-        app.spawn(keys::keep_current(app.clone()));
-        app.spawn(sessions::keep_tidy(app.clone()));
+        // Spawned last: `prepare` is retried after a failure, and each task must start only once.
+        app.spawn(keys::reload_periodically(app.clone()));
+        app.spawn(sessions::delete_expired_periodically(app.clone()));
         Ok(())
     }
 }

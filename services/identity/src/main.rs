@@ -1,4 +1,4 @@
-//! The identity service's program.
+//! The executable of the identity service.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Identity's own variables.
+//! Identity's own settings.
 
 use clap::{ArgAction, Args};
 use secrecy::{ExposeSecret, SecretString};
@@ -6,17 +6,17 @@ use service_host::{ConfigError, Environment};
 
 use crate::passwords::Password;
 
-/// What the demo users sign in with on a developer's machine. Everybody can read it here.
+/// Password of the demo users in development. It is public, because it is in the source code.
 const DEVELOPMENT_PASSWORD: &str = "waybill-demo";
 
-/// Identity's own variables.
+/// Identity's own settings.
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
-    /// Whether to plant the demo users alice, bob, olivia and admin at the first start
+    /// Whether to create the demo users alice, bob, olivia and admin at the first start
     #[arg(long, env = "SEED_DEMO_DATA", value_name = "SEED_DEMO_DATA",
           action = ArgAction::Set, default_value_t = false)]
     pub seed_demo_data: bool,
-    /// What the demo users sign in with; the default is refused in production
+    /// Password of the demo users; the default is rejected in production
     #[arg(long, env = "DEMO_PASSWORD", value_name = "DEMO_PASSWORD", hide_env_values = true,
           default_value = DEVELOPMENT_PASSWORD, value_parser = demo_password)]
     pub demo_password: SecretString,
@@ -40,7 +40,7 @@ impl Settings {
     }
 }
 
-/// Whether nobody may have this password, since everybody can read it here.
+/// Whether sign-in with this password is refused. In production this holds for the public default.
 pub(crate) fn is_refused(environment: Environment, password: &SecretString) -> bool {
     environment == Environment::Production && password.expose_secret() == DEVELOPMENT_PASSWORD
 }
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn production_refuses_demo_users_with_the_known_password() {
+    fn production_rejects_demo_users_with_the_default_password() {
         let mut settings = Settings {
             seed_demo_data: true,
             ..Settings::default()
@@ -65,7 +65,7 @@ mod tests {
         assert!(settings.check(Environment::Development).is_ok());
         let error = settings.check(Environment::Production).unwrap_err();
         assert!(error.to_string().starts_with("DEMO_PASSWORD: "), "{error}");
-        // Nor can a user sign in with it who was planted before the service went to production.
+        // A demo user that was created in development can't sign in with it either.
         assert!(is_refused(Environment::Production, &settings.demo_password));
         settings.demo_password = SecretString::from("another password");
         assert!(settings.check(Environment::Production).is_ok());

@@ -1,9 +1,9 @@
-//! What identity keeps in memory.
+//! Identity's in-memory state.
 
 use crate::keys::KeyRing;
 use crate::passwords::Hasher;
 
-/// What identity keeps in memory.
+/// Identity's in-memory state.
 #[derive(Debug, Default)]
 pub struct State {
     /// Hashes passwords, a few at a time.

@@ -7,7 +7,7 @@ use event_contracts::catalog::{
     StockReservedEto,
 };
 
-use crate::shape::{check, check_query};
+use crate::shape::{check, check_request};
 use crate::{ORDER, PRODUCT};
 
 fn product() -> ProductEto {
@@ -48,7 +48,7 @@ fn catalog_messages_keep_their_shape() {
         entities: vec![product()],
         next: Some(PRODUCT),
     };
-    check_query(&GetSnapshotPage::after(Some(PRODUCT)), &page);
+    check_request(&GetSnapshotPage::after(Some(PRODUCT)), &page);
 }
 
 #[test]

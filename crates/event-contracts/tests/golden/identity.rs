@@ -5,7 +5,7 @@ use event_bus::{
 use event_contracts::identity::UserEto;
 
 use crate::CUSTOMER;
-use crate::shape::{check, check_query};
+use crate::shape::{check, check_request};
 
 fn user() -> UserEto {
     UserEto {
@@ -31,7 +31,7 @@ fn identity_messages_keep_their_shape() {
         entities: vec![user()],
         next: None,
     };
-    check_query(&GetSnapshotPage::after(None), &page);
+    check_request(&GetSnapshotPage::after(None), &page);
 }
 
 #[test]

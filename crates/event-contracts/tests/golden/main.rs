@@ -1,8 +1,5 @@
-//! Every version of every message, as it travels.
-#![expect(
-    clippy::expect_used,
-    reason = "what fails in a test has to fail the test"
-)]
+//! Compares every version of every message with its golden file.
+#![expect(clippy::expect_used, reason = "a panic is how a test fails")]
 
 mod catalog;
 mod identity;

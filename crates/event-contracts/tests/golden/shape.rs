@@ -1,4 +1,4 @@
-//! What a golden file holds a message to.
+//! Checks the shape of a message against its golden file and its schema.
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
@@ -10,15 +10,15 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// Checks that the message is serialized exactly as its golden file and as its schema allows, and
-/// that this file and those of older versions are read as the message.
+/// Checks that the message serializes exactly to its golden file and conforms to its schema, and
+/// that the golden files of all versions deserialize to the message.
 pub(crate) fn check<M: Message + PartialEq + Debug>(message: &M) {
     let path = golden_file::<M>(M::VERSION);
     let written = serde_json::to_value(message).expect("a message is JSON");
     update(&path, &written);
     let schema = schema_of::<M>();
     if let Err(error) = jsonschema::validate(&schema, &written) {
-        panic!("{} is not what its schema says: {error}", M::NAME);
+        panic!("{} does not conform to its schema: {error}", M::NAME);
     }
     for version in 1..=M::VERSION {
         let path = golden_file::<M>(version);
@@ -27,35 +27,40 @@ pub(crate) fn check<M: Message + PartialEq + Debug>(message: &M) {
         });
         if version == M::VERSION {
             let golden: Value = serde_json::from_slice(&golden).expect("a golden file is JSON");
-            assert_eq!(written, golden, "{} is written differently now", M::NAME);
+            assert_eq!(
+                written,
+                golden,
+                "the serialized form of {} has changed",
+                M::NAME
+            );
         }
-        let read: M = arrived(message, version, golden)
+        let read: M = envelope(message, version, golden)
             .decode()
-            .unwrap_or_else(|error| panic!("{} can't be read: {error:?}", path.display()));
+            .unwrap_or_else(|error| panic!("failed to decode {}: {error:?}", path.display()));
         assert_eq!(&read, message);
     }
 }
 
-/// Checks that a request and its response are serialized exactly as their golden files, and read
+/// Checks that a request and its response serialize exactly to their golden files and deserialize
 /// from them.
-pub(crate) fn check_query<Q>(query: &Q, answer: &Q::Answer)
+pub(crate) fn check_request<R>(request: &R, response: &R::Answer)
 where
-    Q: Request<Answer: PartialEq + Debug> + PartialEq + Debug,
+    R: Request<Answer: PartialEq + Debug> + PartialEq + Debug,
 {
-    check_shape(&golden_file::<Q>(Q::VERSION), query);
-    let path = golden_file::<Q>(Q::VERSION).with_extension("answer.json");
-    check_shape(&path, answer);
+    check_shape(&golden_file::<R>(R::VERSION), request);
+    let path = golden_file::<R>(R::VERSION).with_extension("response.json");
+    check_shape(&path, response);
 }
 
 fn check_shape<T: Serialize + DeserializeOwned + PartialEq + Debug>(path: &Path, value: &T) {
-    let written = serde_json::to_value(value).expect("it is JSON");
+    let written = serde_json::to_value(value).expect("a value serializes to JSON");
     update(path, &written);
     let golden = std::fs::read_to_string(path)
         .unwrap_or_else(|error| panic!("{}: {error}; UPDATE_GOLDEN=1 writes it", path.display()));
     let golden_value: Value = serde_json::from_str(&golden).expect("a golden file is JSON");
     assert_eq!(written, golden_value, "{} has changed", path.display());
     let read: T = serde_json::from_str(&golden)
-        .unwrap_or_else(|error| panic!("{} can't be read any more: {error}", path.display()));
+        .unwrap_or_else(|error| panic!("failed to read {}: {error}", path.display()));
     assert_eq!(&read, value);
 }
 
@@ -67,7 +72,7 @@ fn update(path: &Path, written: &Value) {
     }
 }
 
-/// The schema of a message, without references.
+/// The schema of a message, with all references inlined.
 fn schema_of<M: Message>() -> Value {
     let settings = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
     let schema = M::schema(&mut settings.into_generator());
@@ -82,8 +87,8 @@ fn golden_file<M: Message>(version: u32) -> PathBuf {
         .join(format!("{}.v{version}.json", M::NAME))
 }
 
-/// An envelope like that of this message, with another version and body.
-fn arrived<M: Message>(like: &M, version: u32, body: Vec<u8>) -> Envelope {
+/// Returns the envelope of the message, with the given version and body.
+fn envelope<M: Message>(message: &M, version: u32, body: Vec<u8>) -> Envelope {
     let lineage = Lineage {
         correlation_id: Uuid::nil(),
         causation_id: None,
@@ -92,6 +97,6 @@ fn arrived<M: Message>(like: &M, version: u32, body: Vec<u8>) -> Envelope {
     Envelope {
         version,
         body: body.into(),
-        ..Envelope::encode("tests", lineage, like).expect("a message is JSON")
+        ..Envelope::encode("tests", lineage, message).expect("a message is JSON")
     }
 }

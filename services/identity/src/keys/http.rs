@@ -1,4 +1,4 @@
-//! The published keys over HTTP.
+//! The endpoint that publishes the public keys.
 
 use axum::Json;
 use axum::extract::State;
@@ -15,7 +15,7 @@ pub(crate) fn routes() -> OpenApiRouter<App<Identity>> {
     OpenApiRouter::new().routes(routes!(key_set))
 }
 
-/// The keys that access tokens are signed with (RFC 7517).
+/// Get the public keys that verify access tokens (RFC 7517).
 #[utoipa::path(get, path = "/.well-known/jwks.json", tag = "keys",
     responses((status = 200, description = "A JWK set of Ed25519 keys (RFC 8037).", body = Object)))]
 async fn key_set(State(app): State<App<Identity>>) -> Answer<impl IntoResponse> {

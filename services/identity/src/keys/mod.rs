@@ -1,13 +1,14 @@
 //! The keys that sign access tokens.
 //!
-//! They are made by the service itself at its first start and kept in its database, so that
-//! nothing has to be set up and all instances sign alike. What protects them is what protects the
-//! database: the private halves can be read by identity's role alone, and by whoever reads a
-//! backup. Whoever has one can sign as anybody.
+//! The service generates them at its first start and stores them in its database, so they need no
+//! setup and all instances sign with the same key. The keys are only as safe as the database:
+//! identity's database role is the only one that can read the private keys, but a backup contains
+//! them, too. With a private key, an attacker can sign a token for any user.
 //!
-//! Several keys may be in the published set: one signs, retired ones are still trusted until the
-//! tokens they signed are over. To change keys, set `retired_at` of the signing one; within a
-//! minute every instance signs with a new one, and verifiers fetch the set when they first meet it.
+//! The published set may contain several keys. One key signs. Retired keys stay trusted until the
+//! tokens that they signed have expired. To rotate keys, set `retired_at` of the signing key:
+//! within a minute every instance signs with a new key. Verifiers fetch the set when they first
+//! receive a token signed with it.
 
 mod http;
 mod ring;
@@ -25,16 +26,16 @@ pub(crate) use http::routes;
 pub(crate) use ring::KeyRing;
 use signing_key::SigningKey;
 
-/// How often other instances' changes of keys are looked for.
-const RELOAD: Duration = Duration::from_secs(60);
+/// How often the keys are reloaded, to pick up changes made by other instances.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Loads the keys, and makes one if none signs.
+/// Loads the keys, and generates one if there is no signing key.
 pub(crate) async fn load(app: &App<Identity>) -> anyhow::Result<()> {
     if !storage::has_active(&app.pool).await? {
-        let key = SigningKey::generate().context("a signing key can't be made")?;
-        // Of several instances that start at once, one gets its key in.
+        let key = SigningKey::generate().context("failed to generate a signing key")?;
+        // If several instances start at once, only one of them stores its key.
         if storage::insert(&app.pool, &key).await? {
-            tracing::info!(kid = key.kid(), "made a signing key");
+            tracing::info!(kid = key.kid(), "generated a signing key");
         }
     }
     let keys = storage::published(&app.pool).await?;
@@ -43,15 +44,15 @@ pub(crate) async fn load(app: &App<Identity>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Follows the changes of keys for as long as the service runs.
-pub(crate) async fn keep_current(app: App<Identity>) {
+/// Reloads the keys periodically, for as long as the service runs.
+pub(crate) async fn reload_periodically(app: App<Identity>) {
     loop {
-        tokio::time::sleep(RELOAD).await;
+        tokio::time::sleep(RELOAD_INTERVAL).await;
         if let Err(error) = load(&app).await {
-            // The keys at hand are still good.
+            // The keys in memory stay valid.
             tracing::warn!(
                 error = format!("{error:#}"),
-                "the signing keys can't be reloaded"
+                "failed to reload the signing keys; retrying later"
             );
         }
     }

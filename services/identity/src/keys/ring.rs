@@ -1,4 +1,4 @@
-//! The keys at hand.
+//! The signing keys in memory.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -8,17 +8,17 @@ use service_host::{Claims, Problem};
 
 use super::signing_key::SigningKey;
 
-/// The published keys, of which the first signs.
+/// The published keys. The first one signs.
 #[derive(Default)]
 pub(crate) struct KeyRing(RwLock<Arc<[SigningKey]>>);
 
-/// No key was loaded, which happens before the first request is let in.
+/// No key has been loaded. The service loads its keys before it accepts the first request.
 #[derive(Debug, thiserror::Error)]
-#[error("no signing key was loaded")]
+#[error("no signing key has been loaded")]
 pub(crate) struct NoKey;
 
 impl KeyRing {
-    /// Signs with the first of these from now on, and publishes all.
+    /// Replaces the keys: from now on the first one signs, and all are published.
     pub(super) fn replace(&self, keys: Vec<SigningKey>) -> Result<(), NoKey> {
         if keys.is_empty() {
             return Err(NoKey);
@@ -27,7 +27,7 @@ impl KeyRing {
         Ok(())
     }
 
-    /// The public halves.
+    /// The public keys, as a JWK set.
     pub(super) fn jwk_set(&self) -> Result<JwkSet, NoKey> {
         let keys = self.keys();
         if keys.is_empty() {
@@ -38,7 +38,7 @@ impl KeyRing {
         })
     }
 
-    /// A token that says this, signed.
+    /// Signs a token with these claims.
     pub(crate) fn sign(&self, claims: &Claims) -> Result<String, Problem> {
         let keys = self.keys();
         let key = keys.first().ok_or(NoKey).map_err(Problem::internal)?;

@@ -1,4 +1,4 @@
-//! One key pair.
+//! A key pair that signs access tokens.
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
@@ -10,21 +10,21 @@ use jsonwebtoken::jwk::{
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use service_host::Claims;
 
-/// An Ed25519 key pair and its id. Secret, so it has no `Debug`.
+/// An Ed25519 key pair and its id. It holds a secret, so it does not implement `Debug`.
 pub(crate) struct SigningKey {
     kid: String,
     pkcs8: Vec<u8>,
     jwk: Jwk,
 }
 
-/// Why a key can't be made or used.
+/// Why a key can't be generated or loaded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum KeyError {
-    #[error("the system has no randomness")]
+    #[error("failed to generate an Ed25519 key")]
     Generate(#[from] aws_lc_rs::error::Unspecified),
-    #[error("a stored key is no Ed25519 key")]
+    #[error("a stored key is not an Ed25519 key")]
     Stored(#[from] aws_lc_rs::error::KeyRejected),
-    #[error("a key has no thumbprint")]
+    #[error("failed to compute the thumbprint of a key")]
     Thumbprint(#[from] jsonwebtoken::errors::Error),
 }
 
@@ -35,7 +35,7 @@ impl SigningKey {
         Self::from_pair(&pair, pkcs8.as_ref().to_vec())
     }
 
-    /// The key that was stored.
+    /// Restores a stored key.
     pub(super) fn from_pkcs8(pkcs8: Vec<u8>) -> Result<Self, KeyError> {
         let pair = Ed25519KeyPair::from_pkcs8(&pkcs8)?;
         Self::from_pair(&pair, pkcs8)
@@ -59,22 +59,22 @@ impl SigningKey {
         Ok(Self { kid, pkcs8, jwk })
     }
 
-    /// The key's id, its thumbprint (RFC 7638).
+    /// The key's id, which is its thumbprint (RFC 7638).
     pub(super) fn kid(&self) -> &str {
         &self.kid
     }
 
-    /// The public half (RFC 8037).
+    /// The public key (RFC 8037).
     pub(super) fn jwk(&self) -> &Jwk {
         &self.jwk
     }
 
-    /// The private half, to be stored.
+    /// The key pair in PKCS #8 form, for storage.
     pub(super) fn pkcs8(&self) -> &[u8] {
         &self.pkcs8
     }
 
-    /// A token that says this.
+    /// Signs a token with these claims.
     pub(super) fn sign(&self, claims: &Claims) -> Result<String, jsonwebtoken::errors::Error> {
         let mut header = Header::new(Algorithm::EdDSA);
         header.kid = Some(self.kid.clone());
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stored_key_is_the_same_key() {
+    fn a_restored_key_is_the_same_key() {
         let key = SigningKey::generate().unwrap();
         let stored = SigningKey::from_pkcs8(key.pkcs8().to_vec()).unwrap();
         assert_eq!(stored.kid(), key.kid());
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_public_half_is_all_that_is_published() {
+    fn only_the_public_key_is_published() {
         let key = SigningKey::generate().unwrap();
         let jwk = serde_json::to_value(key.jwk()).unwrap();
         let mut members: Vec<_> = jwk.as_object().unwrap().keys().cloned().collect();

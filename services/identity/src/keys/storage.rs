@@ -1,11 +1,11 @@
-//! Where the keys are kept.
+//! All SQL about signing keys.
 
 use anyhow::Context;
 use sqlx::{PgPool, query, query_scalar};
 
 use super::signing_key::SigningKey;
 
-/// Whether some key signs.
+/// Whether there is a key that is not retired.
 pub(super) async fn has_active(pool: &PgPool) -> Result<bool, sqlx::Error> {
     query_scalar!(
         r#"select exists (select from signing_keys where retired_at is null) as "exists!""#
@@ -14,7 +14,7 @@ pub(super) async fn has_active(pool: &PgPool) -> Result<bool, sqlx::Error> {
     .await
 }
 
-/// Makes this the signing key, unless there is one. Says whether it was.
+/// Stores the key as the signing key, unless there is one. Returns whether it was stored.
 pub(super) async fn insert(pool: &PgPool, key: &SigningKey) -> Result<bool, sqlx::Error> {
     let done = query!(
         "insert into signing_keys (kid, private_key) values ($1, $2) on conflict do nothing",
@@ -26,8 +26,9 @@ pub(super) async fn insert(pool: &PgPool, key: &SigningKey) -> Result<bool, sqlx
     Ok(done.rows_affected() == 1)
 }
 
-/// The key that signs, and those that signed tokens which are not over yet: an access token lasts
-/// a quarter of an hour, and clocks differ.
+/// The signing key, followed by the retired keys whose tokens may not have expired yet.
+///
+/// An access token is valid for 15 minutes. The rest of the hour allows for clock differences.
 pub(super) async fn published(pool: &PgPool) -> anyhow::Result<Vec<SigningKey>> {
     let keys = query_scalar!(
         "select private_key from signing_keys

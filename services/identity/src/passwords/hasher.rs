@@ -1,9 +1,9 @@
-//! Hashing with Argon2id, a few at a time.
+//! Hashes passwords with Argon2id, a few at a time.
 //!
-//! One hash takes 19 MiB and some ten milliseconds of a processor (OWASP's parameters: m = 19 MiB,
-//! t = 2, p = 1). Off the runtime's threads, and no more at once than there are processors: the
-//! others wait their turn, and a flood of sign-ins can exhaust neither memory nor the threads that
-//! everything else needs.
+//! One hash takes 19 MiB of memory and about ten milliseconds of CPU time (OWASP's parameters:
+//! m = 19 MiB, t = 2, p = 1). Hashes are computed outside the runtime's worker threads, and no more
+//! at once than there are processors; further requests wait. A flood of sign-ins can therefore
+//! exhaust neither the memory nor the threads that the rest of the service needs.
 
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -18,18 +18,18 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use super::Password;
 
-/// A hash to be stored, in PHC form. Not for logs, so it has no `Debug`.
+/// A password hash in PHC string format. It must not be logged, so it does not implement `Debug`.
 #[derive(Clone)]
 pub(crate) struct PasswordHash(String);
 
-/// Why hashing failed; none of it is the client's fault.
+/// Why hashing or verifying failed. The client causes none of these errors.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HashError {
-    #[error("the password could not be hashed")]
+    #[error("failed to hash the password")]
     Argon(#[source] ArgonError),
-    #[error("the stored hash could not be read")]
+    #[error("failed to parse the stored hash")]
     Stored(#[source] phc::Error),
-    #[error("the thread that hashes is gone")]
+    #[error("the hashing task panicked or was cancelled")]
     Thread(#[from] JoinError),
 }
 
@@ -39,8 +39,8 @@ impl From<HashError> for Problem {
     }
 }
 
-/// The most passwords hashed at once, on however many processors: each takes 19 MiB.
-const MOST_TURNS: usize = 4;
+/// Maximum number of concurrent hashes, also with more processors: each hash takes 19 MiB.
+const MAX_CONCURRENT_HASHES: usize = 4;
 
 /// Hashes and verifies passwords.
 #[derive(Debug)]
@@ -52,13 +52,15 @@ impl Default for Hasher {
     fn default() -> Self {
         let processors = available_parallelism().map_or(1, usize::from);
         Self {
-            turns: Arc::new(Semaphore::new(processors.min(MOST_TURNS))),
+            turns: Arc::new(Semaphore::new(processors.min(MAX_CONCURRENT_HASHES))),
         }
     }
 }
 
-/// The right to hash now. Held from before it is checked whether a sign-in may be tried at all,
-/// so that no more guesses than there are turns can slip through that check at once.
+/// A permit to compute one hash.
+///
+/// A sign-in acquires its turn before it checks whether the user name is blocked. Otherwise any
+/// number of concurrent guesses could pass that check before the first failure is counted.
 #[derive(Debug)]
 pub(crate) struct Turn(
     #[expect(dead_code, reason = "held, not read")] Option<OwnedSemaphorePermit>,
@@ -67,11 +69,11 @@ pub(crate) struct Turn(
 impl Hasher {
     /// Waits for a turn.
     pub(crate) async fn turn(&self) -> Turn {
-        // The semaphore is never closed; if it were, hashing without a turn would still be right.
+        // The semaphore is never closed; if it were, hashing without a turn would still be correct.
         Turn(self.turns.clone().acquire_owned().await.ok())
     }
 
-    /// The hash of a new password.
+    /// Hashes a new password.
     pub(crate) async fn hash(&self, password: Password) -> Result<PasswordHash, HashError> {
         let turn = self.turn().await;
         spawn_blocking(move || {
@@ -84,7 +86,10 @@ impl Hasher {
         .await?
     }
 
-    /// Whether it is this password. With nothing to compare it takes as long, and it is not.
+    /// Returns whether the password matches the hash.
+    ///
+    /// Without a hash it returns `false` after the same time, so that the response time does not
+    /// reveal whether a user exists.
     pub(crate) async fn verify(
         &self,
         turn: Turn,
@@ -94,7 +99,7 @@ impl Hasher {
         spawn_blocking(move || {
             let _turn = turn;
             let Some(hash) = hash else {
-                // The same work as for a stored hash, for nothing.
+                // Do the same work as for a stored hash, and discard the result.
                 let wasted: Result<phc::PasswordHash, _> =
                     Argon2::default().hash_password(password.expose_secret().as_bytes());
                 return wasted.map(|_| false).map_err(HashError::Argon);
@@ -111,12 +116,12 @@ impl Hasher {
 }
 
 impl PasswordHash {
-    /// What was stored.
+    /// Wraps a stored PHC string.
     pub(super) fn stored(phc: String) -> Self {
         Self(phc)
     }
 
-    /// What is to be stored.
+    /// The PHC string to store.
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }
@@ -127,7 +132,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_hash_tells_its_own_password_from_others_and_has_owasps_parameters() {
+    async fn a_hash_matches_only_its_own_password_and_uses_owasp_parameters() {
         let hasher = Hasher::default();
         let password = Password::parse("correct horse".into()).unwrap();
         let hash = hasher.hash(password).await.unwrap();

@@ -1,4 +1,4 @@
-//! Passwords: what one has to be, and how it is kept.
+//! Passwords: validation, hashing and storage.
 
 mod hasher;
 mod password;

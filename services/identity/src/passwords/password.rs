@@ -1,13 +1,13 @@
-//! What a password has to be.
+//! The rules for new passwords.
 
 use secrecy::{ExposeSecret, SecretString};
 
-/// A password that may be set. Length is what counts (NIST SP 800-63B, 5.1.1.2): no rules about
-/// digits and signs.
+/// A valid new password. Only the length is checked: NIST SP 800-63B, section 5.1.1.2, advises
+/// against rules about digits and symbols.
 #[derive(Debug, Clone)]
 pub(crate) struct Password(SecretString);
 
-/// Why a password can't be set.
+/// Why a new password is invalid.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum PasswordError {
     #[error("must have at least {} characters", Password::MIN)]
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn length_in_characters_is_all_that_counts() {
+    fn only_the_length_in_characters_matters() {
         assert_eq!(
             Password::parse("1234567".into()).unwrap_err(),
             PasswordError::TooShort
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn it_does_not_show_itself() {
+    fn debug_output_hides_the_password() {
         let password = Password::parse("open sesame".into()).unwrap();
         assert!(!format!("{password:?}").contains("sesame"));
     }

@@ -1,4 +1,4 @@
-//! Where hashes are kept.
+//! All SQL about password hashes.
 
 use sqlx::{PgConnection, PgPool, query, query_scalar};
 
@@ -22,7 +22,7 @@ pub(crate) async fn set(
     Ok(())
 }
 
-/// The hash of a user's password.
+/// Finds the hash of a user's password.
 pub(crate) async fn find(pool: &PgPool, user: UserId) -> Result<Option<PasswordHash>, sqlx::Error> {
     let hash = query_scalar!("select hash from passwords where user_id = $1", user.0)
         .fetch_optional(pool)

@@ -1,4 +1,4 @@
-//! Requests for tokens (RFC 6749, sections 4.3 and 6), as JSON or as a form.
+//! Token requests (RFC 6749, sections 4.3 and 6), as JSON or as a form.
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
@@ -13,30 +13,30 @@ use crate::Identity;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Asks for tokens.
+/// A token request.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TokenRequest {
     /// `password` or `refresh_token`.
     #[schema(example = "password")]
     grant_type: String,
-    /// With `password`: the user name.
+    /// The user name. Required for the grant type `password`.
     username: Option<String>,
-    /// With `password`: the password.
+    /// The password. Required for the grant type `password`.
     #[schema(value_type = Option<String>, format = Password)]
     password: Option<SecretString>,
-    /// With `refresh_token`: the newest refresh token of the session.
+    /// The newest refresh token of the session. Required for the grant type `refresh_token`.
     #[schema(value_type = Option<String>)]
     refresh_token: Option<SecretString>,
-    /// Accepted and ignored: there are no scopes.
+    /// Accepted and ignored: scopes are not supported.
     #[serde(rename = "scope")]
     _scope: Option<String>,
-    /// Accepted and ignored: clients need no registration.
+    /// Accepted and ignored: clients are not registered.
     #[serde(rename = "client_id")]
     _client_id: Option<String>,
 }
 
-/// What a client offers for tokens.
+/// The credentials that a client presents for tokens.
 pub(super) enum Grant {
     Password {
         user_name: String,
@@ -68,13 +68,13 @@ impl FromRequest<App<Identity>> for TokenRequest {
 }
 
 impl TokenRequest {
-    /// The grant, with all that belongs to it.
+    /// Returns the grant, or a problem that lists the missing fields.
     pub(super) fn grant(self) -> Result<Grant, Problem> {
         let mut violations = Violations::new();
         let grant = match &*self.grant_type {
             "password" => {
-                let user_name = violations.check("/username", needed(self.username));
-                let password = violations.check("/password", needed(self.password));
+                let user_name = violations.check("/username", required(self.username));
+                let password = violations.check("/password", required(self.password));
                 user_name
                     .zip(password)
                     .map(|(user_name, password)| Grant::Password {
@@ -83,7 +83,7 @@ impl TokenRequest {
                     })
             }
             "refresh_token" => violations
-                .check("/refresh_token", needed(self.refresh_token))
+                .check("/refresh_token", required(self.refresh_token))
                 .map(|token| Grant::Refresh(RefreshToken::presented(token))),
             _ => return Err(unsupported_grant_type()),
         };
@@ -91,26 +91,26 @@ impl TokenRequest {
     }
 }
 
-fn needed<T>(value: Option<T>) -> Result<T, &'static str> {
-    value.ok_or("is needed for this grant type")
+fn required<T>(value: Option<T>) -> Result<T, &'static str> {
+    value.ok_or("is required for this grant type")
 }
 
 fn unsupported_grant_type() -> Problem {
     Problem::new(
         StatusCode::BAD_REQUEST,
         "unsupported-grant-type",
-        "This kind of grant is not supported",
+        "The grant type is not supported",
     )
-    .with_detail("`grant_type` is `password` or `refresh_token`.")
+    .with_detail("`grant_type` must be `password` or `refresh_token`.")
     .with_member("error", "unsupported_grant_type")
 }
 
-/// RFC 6749, section 5.2: the words that OAuth clients look for are in `error`.
+/// OAuth clients read the error code from the member `error` (RFC 6749, section 5.2).
 fn invalid_request() -> Problem {
     Problem::new(
         StatusCode::BAD_REQUEST,
         "invalid-request",
-        "The request is not readable",
+        "The request is malformed",
     )
     .with_member("error", "invalid_request")
 }

@@ -1,4 +1,4 @@
-//! Sessions over HTTP.
+//! The session endpoints.
 
 use axum::Json;
 use axum::extract::State;
@@ -26,16 +26,16 @@ pub(crate) fn routes() -> OpenApiRouter<App<Identity>> {
         .routes(routes!(logout))
 }
 
-/// Sign in, or stay signed in.
+/// Sign in, or refresh a session.
 ///
-/// Wrong credentials are 400 with `error` = `invalid_grant` (RFC 6749, section 5.2); after five
-/// wrong passwords in a row for a user name it is 429 with `Retry-After`.
+/// Returns 400 with `error` = `invalid_grant` for invalid credentials (RFC 6749, section 5.2), and
+/// 429 with `Retry-After` after five wrong passwords in a row for a user name.
 #[utoipa::path(post, path = "/api/identity/token", tag = TAG,
     request_body(content(
         (TokenRequest = "application/json"),
         (TokenRequest = "application/x-www-form-urlencoded"),
     )),
-    responses((status = 200, description = "Tokens.", body = Tokens)))]
+    responses((status = 200, description = "An access token and a refresh token.", body = Tokens)))]
 async fn token(
     State(app): State<App<Identity>>,
     request: TokenRequest,
@@ -44,21 +44,21 @@ async fn token(
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(tokens)))
 }
 
-/// A session to be ended.
+/// The session to end.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Logout {
-    /// A refresh token of the session, also a used one.
+    /// Any refresh token of the session, used or not.
     #[schema(value_type = String)]
     refresh_token: SecretString,
 }
 
 /// Sign out.
 ///
-/// The session's refresh token is not good any more; the access token is until it expires. A
-/// token of no session is no error: that session is over, too (RFC 7009, section 2.2).
+/// The session's refresh token becomes invalid. Its access token stays valid until it expires. An
+/// unknown refresh token is not an error: its session has ended already (RFC 7009, section 2.2).
 #[utoipa::path(post, path = "/api/identity/logout", tag = TAG, request_body = Logout,
-    responses((status = 204, description = "The session is over.")))]
+    responses((status = 204, description = "The session has ended.")))]
 async fn logout(
     State(app): State<App<Identity>>,
     JsonBody(Logout { refresh_token }): JsonBody<Logout>,

@@ -1,8 +1,8 @@
-//! Signing in, staying signed in, signing out.
+//! Sign-in, refresh and sign-out.
 //!
-//! A sign-in begins a session. Its refresh token is good once: each refresh gives a new one, and
-//! one that comes a second time ends the session, because somebody has a copy of it (RFC 9700,
-//! section 4.14.2). Access tokens are not kept; they are good until they expire.
+//! A sign-in starts a session. A refresh token is valid once, and each refresh returns a new one.
+//! Reuse of a refresh token ends the session, because it shows that the token has been copied
+//! (RFC 9700, section 4.14.2). Access tokens are not stored; they are valid until they expire.
 
 mod grant;
 mod http;
@@ -19,18 +19,18 @@ use crate::Identity;
 
 pub(crate) use http::routes;
 
-/// How often what is over is deleted.
-const TIDY: Duration = Duration::from_secs(600);
+/// How often expired rows are deleted.
+const CLEANUP_INTERVAL: Duration = Duration::from_secs(600);
 
-/// Deletes sessions and failed sign-ins that are over, for as long as the service runs.
-pub(crate) async fn keep_tidy(app: App<Identity>) {
+/// Deletes expired sessions and failed sign-ins periodically, for as long as the service runs.
+pub(crate) async fn delete_expired_periodically(app: App<Identity>) {
     loop {
         if let Err(error) = storage::delete_expired(&app.pool).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "what is over can't be deleted; trying again later"
+                "failed to delete expired sessions and failed sign-ins; retrying later"
             );
         }
-        tokio::time::sleep(TIDY).await;
+        tokio::time::sleep(CLEANUP_INTERVAL).await;
     }
 }

@@ -5,16 +5,16 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 
-/// Bytes of randomness in a token.
+/// Random bytes in a token.
 const LENGTH: usize = 32;
 
-/// A refresh token, known to its owner alone. The service keeps its hash.
+/// A refresh token. Only the client has it; the service stores its hash.
 #[derive(Debug)]
 pub(super) struct RefreshToken(SecretString);
 
-/// The system has no randomness.
+/// The system's random number generator failed.
 #[derive(Debug, thiserror::Error)]
-#[error("the system has no randomness")]
+#[error("the system's random number generator failed")]
 pub(super) struct NoRandomness;
 
 impl RefreshToken {
@@ -24,18 +24,18 @@ impl RefreshToken {
         Ok(Self(BASE64_URL_SAFE_NO_PAD.encode(bytes).into()))
     }
 
-    /// What a client sent. Whether it is one shows when it is looked for.
+    /// Wraps text that a client sent. Only a lookup shows whether it is a known token.
     pub(super) fn presented(text: SecretString) -> Self {
         Self(text)
     }
 
-    /// SHA-256, under which it is stored.
+    /// The SHA-256 hash that is stored instead of the token.
     pub(super) fn hash(&self) -> Vec<u8> {
         let text = self.0.expose_secret().as_bytes();
         digest::digest(&digest::SHA256, text).as_ref().to_vec()
     }
 
-    /// The text for its owner.
+    /// The text to send to the client.
     pub(super) fn reveal(&self) -> &str {
         self.0.expose_secret()
     }
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_comes_back_under_the_same_hash_and_no_two_are_alike() {
+    fn a_presented_token_has_the_stored_hash_and_tokens_are_unique() {
         let token = RefreshToken::generate().unwrap();
         let back = RefreshToken::presented(token.reveal().into());
         assert_eq!(back.hash(), token.hash());

@@ -1,4 +1,4 @@
-//! Turns what a client offers into tokens.
+//! Issues tokens for a grant.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,24 +16,24 @@ use crate::settings::is_refused;
 use crate::users::{Role, User, UserId};
 use crate::{Identity, passwords, users};
 
-/// Longer user names exist nowhere, and need not be counted.
+/// No user has a longer name, so failures for longer names are not counted.
 const LONGEST_USER_NAME: usize = 256;
 
 /// Tokens for a signed-in user (RFC 6749, section 5.1).
 #[derive(Serialize, ToSchema)]
 pub(super) struct Tokens {
-    /// For `Authorization: Bearer`: a JWT signed with a key of `/.well-known/jwks.json`.
+    /// A JWT for `Authorization: Bearer`, signed with a key from `/.well-known/jwks.json`.
     access_token: String,
     /// Always `Bearer`.
     token_type: &'static str,
     /// Seconds until the access token expires.
     #[schema(example = 900)]
     expires_in: u64,
-    /// Good once, for the next tokens of this session.
+    /// Valid once, to obtain the next tokens of this session.
     refresh_token: String,
 }
 
-/// Gives tokens for the grant.
+/// Issues tokens for the grant.
 pub(super) async fn tokens_for(app: &App<Identity>, grant: Grant) -> Answer<Tokens> {
     match grant {
         Grant::Password {
@@ -48,9 +48,9 @@ async fn sign_in(app: &App<Identity>, user_name: &str, password: SecretString) -
     if user_name.len() > LONGEST_USER_NAME || user_name.contains('\0') {
         return Err(invalid_grant());
     }
-    // A demo user may be left from a start for development.
+    // A demo user may remain from an earlier start in development.
     let is_refused = is_refused(app.environment, &password);
-    // From here on no more guesses are under way than there are turns.
+    // From here on, the number of turns limits the number of concurrent guesses.
     let turn = app.state.hasher.turn().await;
     throttle::check(&app.pool, user_name).await?;
     let user = users::storage::find_by_name(&app.pool, user_name).await?;
@@ -58,7 +58,7 @@ async fn sign_in(app: &App<Identity>, user_name: &str, password: SecretString) -
         Some(user) => passwords::storage::find(&app.pool, user.id).await?,
         None => None,
     };
-    // An unknown user takes as long as a wrong password.
+    // Also for an unknown user, which must take as long as a wrong password.
     let is_right = app.state.hasher.verify(turn, password, hash).await?;
     let Some(user) = user.filter(|user| is_right && !is_refused && user.profile.is_active) else {
         throttle::failed(&app.pool, user_name).await?;
@@ -83,11 +83,15 @@ async fn refresh(app: &App<Identity>, token: &RefreshToken) -> Answer<Tokens> {
     let user = users::storage::find_for_update(&mut work, user_id).await?;
     let user = user.filter(|user| user.profile.is_active && !session.is_used);
     let Some(user) = user else {
-        // A token that was used before was copied: whoever has the newer one is not trusted
-        // either.
+        // A reused token has been copied, and the newer token may be the attacker's. So the whole
+        // session ends.
         storage::end(&mut work, session.session_id).await?;
         work.commit().await?;
-        tracing::warn!(user = %user_id.0, reused = session.is_used, "a session was ended");
+        tracing::warn!(
+            user = %user_id.0,
+            reused = session.is_used,
+            "ended a session: token reused or user inactive"
+        );
         return Err(invalid_grant());
     };
     storage::rotate(&mut work, session.session_id, token, &next).await?;
@@ -123,12 +127,13 @@ fn issue(app: &App<Identity>, user: &User, refresh_token: &RefreshToken) -> Answ
     })
 }
 
-/// RFC 6749, section 5.2. Whether the user, the password or the token is wrong is not said.
+/// The error of RFC 6749, section 5.2. It does not reveal whether the user name, the password or
+/// the token is wrong.
 fn invalid_grant() -> Problem {
     Problem::new(
         StatusCode::BAD_REQUEST,
         "invalid-grant",
-        "User name, password or refresh token is not right",
+        "Invalid user name, password or refresh token",
     )
     .with_member("error", "invalid_grant")
 }

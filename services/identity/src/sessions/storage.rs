@@ -6,19 +6,19 @@ use uuid::Uuid;
 use super::refresh_token::RefreshToken;
 use crate::users::UserId;
 
-/// Days after its last refresh that a session ends.
+/// Days from the last refresh of a session to its expiry.
 const SESSION_DAYS: i32 = 14;
 
-/// A refresh token that was found.
+/// A stored refresh token and its session.
 pub(super) struct Found {
     pub(super) session_id: Uuid,
     pub(super) user_id: Uuid,
-    /// Whether it was exchanged before.
+    /// Whether the token has been exchanged already.
     pub(super) is_used: bool,
     pub(super) is_expired: bool,
 }
 
-/// Begins a session with its first token.
+/// Inserts a session with its first token.
 pub(super) async fn begin(
     connection: &mut PgConnection,
     user: UserId,
@@ -41,8 +41,8 @@ pub(super) async fn begin(
     Ok(())
 }
 
-/// Finds a token. Its session does not change before the unit of work ends, so that of two
-/// exchanges at once the second finds the token used.
+/// Finds a token, and locks it and its session until the unit of work ends. Of two concurrent
+/// exchanges, the second one finds the token used.
 pub(super) async fn find_for_update(
     connection: &mut PgConnection,
     token: &RefreshToken,
@@ -61,7 +61,7 @@ pub(super) async fn find_for_update(
     .await
 }
 
-/// Replaces a token by the next one of its session, and lets the session go on.
+/// Replaces a token with the next one of its session, and extends the session.
 pub(super) async fn rotate(
     connection: &mut PgConnection,
     session_id: Uuid,
@@ -91,7 +91,7 @@ pub(super) async fn rotate(
     Ok(())
 }
 
-/// Ends a session: none of its tokens is good any more.
+/// Deletes a session, which makes all its refresh tokens invalid.
 pub(super) async fn end(
     connection: &mut PgConnection,
     session_id: Uuid,
@@ -102,7 +102,7 @@ pub(super) async fn end(
     Ok(())
 }
 
-/// Ends the session that a token belongs to, if there is one.
+/// Deletes the session of a token, if the token is known.
 pub(super) async fn end_by_token(pool: &PgPool, token: &RefreshToken) -> Result<(), sqlx::Error> {
     query!(
         "delete from sessions
@@ -114,7 +114,7 @@ pub(super) async fn end_by_token(pool: &PgPool, token: &RefreshToken) -> Result<
     Ok(())
 }
 
-/// Ends all sessions of a user.
+/// Deletes all sessions of a user.
 pub(crate) async fn end_all_of(
     connection: &mut PgConnection,
     user: UserId,
@@ -125,7 +125,7 @@ pub(crate) async fn end_all_of(
     Ok(())
 }
 
-/// Deletes what is over.
+/// Deletes expired sessions and expired counts of failed sign-ins.
 pub(super) async fn delete_expired(pool: &PgPool) -> Result<(), sqlx::Error> {
     query!("delete from sessions where expires_at <= now()")
         .execute(pool)
@@ -136,7 +136,7 @@ pub(super) async fn delete_expired(pool: &PgPool) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// How many seconds nobody signs in under this name, rounded up; none if somebody may.
+/// Seconds for which this user name is still blocked, rounded up; `None` if it is not blocked.
 pub(super) async fn blocked_for(
     pool: &PgPool,
     user_name: &str,
@@ -151,9 +151,9 @@ pub(super) async fn blocked_for(
     .await
 }
 
-/// Counts a failed sign-in, and returns how many there were in a row.
+/// Counts a failed sign-in, and returns the number of failures in a row.
 ///
-/// Failures are forgotten `memory` seconds after the last one.
+/// The count expires `memory` seconds after the last failure.
 pub(super) async fn count_failure(
     pool: &PgPool,
     user_name: &str,
@@ -173,7 +173,7 @@ pub(super) async fn count_failure(
     .await
 }
 
-/// Lets nobody sign in under this name for some seconds.
+/// Blocks this user name for `seconds`.
 pub(super) async fn block(pool: &PgPool, user_name: &str, seconds: f64) -> Result<(), sqlx::Error> {
     query!(
         "update failed_sign_ins set blocked_until = now() + make_interval(secs => $2)
@@ -186,8 +186,8 @@ pub(super) async fn block(pool: &PgPool, user_name: &str, seconds: f64) -> Resul
     Ok(())
 }
 
-/// Forgets the failures, after a sign-in that succeeded.
-pub(super) async fn forget_failures(pool: &PgPool, user_name: &str) -> Result<(), sqlx::Error> {
+/// Deletes the count of failures, after a successful sign-in.
+pub(super) async fn delete_failures(pool: &PgPool, user_name: &str) -> Result<(), sqlx::Error> {
     query!(
         "delete from failed_sign_ins where user_name = lower($1)",
         user_name

@@ -1,10 +1,10 @@
-//! Slows down whoever guesses passwords.
+//! Slows down password guessing.
 //!
-//! Counted by user name, whether or not there is such a user, in the database: all instances
-//! count together, and a restart forgets nothing. Five failures in a row are free; then the name
-//! is blocked, for half a minute at first and twice as long after each further failure, up to the
-//! quarter of an hour after which failures are forgotten anyway. So somebody can be kept out by a
-//! guesser, for that long at most.
+//! Failures are counted per user name, whether or not the user exists. The counts are in the
+//! database, so all instances share them and they survive a restart. The fifth failure in a row
+//! blocks the name for 30 seconds, and each further failure doubles that time, up to 15 minutes.
+//! After 15 minutes without a failure the count expires. An attacker can therefore lock a user
+//! out, but for at most 15 minutes after the last guess.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const FREE_FAILURES: i32 = 5;
 const FIRST_BLOCK: Duration = Duration::from_secs(30);
 const MEMORY: Duration = Duration::from_secs(15 * 60);
 
-/// Refuses with 429 while the name is blocked.
+/// Returns a 429 problem while the name is blocked.
 pub(super) async fn check(pool: &PgPool, user_name: &str) -> Result<(), Problem> {
     match storage::blocked_for(pool, user_name).await? {
         Some(seconds) => {
@@ -29,7 +29,7 @@ pub(super) async fn check(pool: &PgPool, user_name: &str) -> Result<(), Problem>
     }
 }
 
-/// Notes a failure.
+/// Records a failed sign-in.
 pub(super) async fn failed(pool: &PgPool, user_name: &str) -> Result<(), sqlx::Error> {
     let failures = storage::count_failure(pool, user_name, MEMORY.as_secs_f64()).await?;
     match block_after(failures) {
@@ -38,12 +38,12 @@ pub(super) async fn failed(pool: &PgPool, user_name: &str) -> Result<(), sqlx::E
     }
 }
 
-/// Notes a success.
+/// Records a successful sign-in.
 pub(super) async fn succeeded(pool: &PgPool, user_name: &str) -> Result<(), sqlx::Error> {
-    storage::forget_failures(pool, user_name).await
+    storage::delete_failures(pool, user_name).await
 }
 
-/// How long a name is blocked after so many failures in a row.
+/// How long a name is blocked after this many failures in a row.
 fn block_after(failures: i32) -> Option<Duration> {
     let further = u32::try_from(failures.checked_sub(FREE_FAILURES)?).ok()?;
     let doubled = FIRST_BLOCK.saturating_mul(2_u32.saturating_pow(further));
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_fifth_failure_blocks_and_each_further_one_twice_as_long() {
+    fn the_fifth_failure_blocks_and_each_further_one_doubles_the_time() {
         assert_eq!(block_after(4), None);
         assert_eq!(block_after(5), Some(Duration::from_secs(30)));
         assert_eq!(block_after(6), Some(Duration::from_secs(60)));

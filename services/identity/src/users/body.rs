@@ -1,4 +1,4 @@
-//! Users in requests and answers.
+//! Users in requests and responses.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -19,7 +19,7 @@ use crate::passwords::Password;
 #[schema(as = User)]
 pub(crate) struct UserBody {
     id: Uuid,
-    /// What they sign in with.
+    /// The name that the user signs in with.
     user_name: String,
     /// Given name.
     name: Option<String>,
@@ -27,10 +27,10 @@ pub(crate) struct UserBody {
     surname: Option<String>,
     email: String,
     phone_number: Option<String>,
-    /// Whether they may sign in.
+    /// Whether the user may sign in.
     is_active: bool,
     roles: BTreeSet<Role>,
-    /// Rises with every change; also the entity tag.
+    /// Increases with every change. It is also the entity tag.
     version: i64,
 }
 
@@ -51,11 +51,11 @@ impl From<User> for UserBody {
     }
 }
 
-/// Somebody who registers.
+/// The registration of a new customer.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Registration {
-    /// What to sign in with: letters, digits, `.`, `_` and `-`. Case does not tell two apart.
+    /// The name to sign in with: letters, digits, `.`, `_` and `-`. Unique regardless of case.
     #[schema(min_length = 3, max_length = 64, example = "ada")]
     user_name: String,
     #[schema(min_length = 8, max_length = 128, format = Password)]
@@ -72,14 +72,14 @@ pub(crate) struct Registration {
     phone_number: Option<String>,
 }
 
-/// A user as an administrator wants them.
+/// The details of a user, as an administrator sets them.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct UserDetails {
-    /// What they sign in with: letters, digits, `.`, `_` and `-`. Case does not tell two apart.
+    /// The name to sign in with: letters, digits, `.`, `_` and `-`. Unique regardless of case.
     #[schema(min_length = 3, max_length = 64, example = "ada")]
     user_name: String,
-    /// Needed for a new user. For an existing one a new password, which ends their sessions.
+    /// Required for a new user. For an existing user, a new password ends the user's sessions.
     #[schema(min_length = 8, max_length = 128, format = Password)]
     password: Option<String>,
     /// Given name.
@@ -92,7 +92,7 @@ pub(crate) struct UserDetails {
     email: String,
     #[schema(min_length = 5, max_length = 32, example = "+49 30 123456")]
     phone_number: Option<String>,
-    /// Whether they may sign in. Ending it ends their sessions.
+    /// Whether the user may sign in. Setting it to `false` ends the user's sessions.
     #[serde(default = "active")]
     is_active: bool,
     #[serde(default = "customer")]
@@ -108,7 +108,7 @@ fn customer() -> BTreeSet<Role> {
 }
 
 impl Registration {
-    /// The new customer and their password.
+    /// Validates the registration. Returns the profile and the password of the new customer.
     pub(super) fn parse(self) -> Result<(Profile, Password), Problem> {
         UserDetails {
             user_name: self.user_name,
@@ -125,12 +125,12 @@ impl Registration {
 }
 
 impl UserDetails {
-    /// A new user and their password.
+    /// Validates the details of a new user. Returns the profile and the password.
     pub(super) fn parse_new(mut self) -> Result<(Profile, Password), Problem> {
         let mut violations = Violations::new();
         let password = match self.password.take() {
             Some(text) => violations.check("/password", Password::parse(text)),
-            None => violations.check("/password", Err("is needed for a new user")),
+            None => violations.check("/password", Err("is required for a new user")),
         };
         match (self.profile(&mut violations), password) {
             (Some(profile), Some(password)) => Ok((profile, password)),
@@ -138,7 +138,7 @@ impl UserDetails {
         }
     }
 
-    /// The changed user and their new password, if they get one.
+    /// Validates the details of an existing user. Returns the profile and the new password, if any.
     pub(super) fn parse_change(mut self) -> Result<(Profile, Option<Password>), Problem> {
         let mut violations = Violations::new();
         let password = optional(
@@ -153,7 +153,7 @@ impl UserDetails {
         }
     }
 
-    /// The profile, if all of it can be taken.
+    /// Returns the profile if all its fields are valid, and adds the violations otherwise.
     fn profile(self, violations: &mut Violations) -> Option<Profile> {
         let person_name = |text: String| PersonName::parse(&text);
         let user_name = violations.check("/userName", UserName::parse(&self.user_name));
@@ -175,7 +175,7 @@ impl UserDetails {
     }
 }
 
-/// What is left out is all right; what is there has to be right.
+/// Checks an optional field. A missing field is valid, a present one must parse.
 fn optional<T, E: Display>(
     violations: &mut Violations,
     pointer: &str,

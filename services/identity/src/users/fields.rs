@@ -1,19 +1,20 @@
-//! The parts of a user, each of which is right once it exists.
+//! The fields of a user. They are valid by construction, because only `parse` creates them.
 //!
-//! Lengths are in characters. Text is kept as it was given, without white space around it.
+//! Lengths are in characters. Surrounding white space is removed; apart from that, text is stored
+//! unchanged.
 
 use std::fmt;
 
-/// Why a field can't be taken.
+/// Why a field is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FieldError {
     #[error("must have at least {0} characters")]
     TooShort(usize),
     #[error("must have at most {0} characters")]
     TooLong(usize),
-    #[error("may have letters, digits, `.`, `_` and `-` only")]
+    #[error("must contain only letters, digits, `.`, `_` and `-`")]
     NotAUserName,
-    #[error("must not have control characters")]
+    #[error("must not contain control characters")]
     ControlCharacter,
     #[error("is not an e-mail address")]
     NotAnEmail,
@@ -34,7 +35,7 @@ macro_rules! text_field {
             }
         }
 
-        // Personal data: not for logs.
+        // Personal data must not be logged.
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(concat!(stringify!($name), "(…)"))
@@ -44,8 +45,8 @@ macro_rules! text_field {
 }
 
 text_field!(
-    /// What a user signs in with: 3–64 letters, digits, `.`, `_`, `-`. Case does not tell two
-    /// apart.
+    /// The name a user signs in with: 3–64 letters, digits, `.`, `_`, `-`. Unique regardless of
+    /// case.
     UserName
 );
 text_field!(
@@ -53,12 +54,12 @@ text_field!(
     PersonName
 );
 text_field!(
-    /// An e-mail address, at most 254 characters. Whether it exists, only a message to it can
-    /// tell.
+    /// An e-mail address, at most 254 characters. Only the syntax is checked, not whether the
+    /// mailbox exists.
     Email
 );
 text_field!(
-    /// A telephone number, 5–32 characters: digits, with `+` in front and ` ()-/.` between.
+    /// A telephone number, 5–32 characters: digits and ` ()-/.`, with an optional `+` in front.
     PhoneNumber
 );
 
@@ -141,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn user_names_are_plain() {
+    fn user_names_contain_only_letters_digits_and_a_few_signs() {
         for good in ["ada", " ada ", "Ada.Lovelace-1815_x", "björn"] {
             assert!(UserName::parse(good).is_ok(), "{good}");
         }
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_people_are_almost_anything() {
+    fn person_names_contain_anything_but_control_characters() {
         for good in ["Ada", "José María", "O’Brien", "李"] {
             assert!(PersonName::parse(good).is_ok(), "{good}");
         }
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn telephone_numbers_have_digits() {
+    fn telephone_numbers_contain_digits_and_separators() {
         for good in ["+49 30 123456", "(555) 010-9999", "12345"] {
             assert!(PhoneNumber::parse(good).is_ok(), "{good}");
         }
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn personal_data_does_not_show_itself() {
+    fn debug_output_hides_personal_data() {
         let email = Email::parse("ada@example.org").unwrap();
         assert_eq!(format!("{email:?}"), "Email(…)");
     }

@@ -1,4 +1,4 @@
-//! Users over HTTP.
+//! The user endpoints.
 
 use axum::Json;
 use axum::extract::State;
@@ -31,7 +31,7 @@ pub(crate) fn routes() -> OpenApiRouter<App<Identity>> {
         .routes(routes!(get, replace, delete))
 }
 
-/// Become a customer.
+/// Register as a customer.
 #[utoipa::path(post, path = "/api/identity/register", tag = TAG, request_body = Registration,
     responses((status = 201, description = "The new customer.", body = UserBody)))]
 async fn register(
@@ -42,23 +42,23 @@ async fn register(
     insert(&app, profile, password).await
 }
 
-/// The signed-in user, and what they may do.
+/// The signed-in user and their permissions.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Me {
     #[serde(flatten)]
     user: UserBody,
-    /// What the roles allow.
+    /// The permissions that the user's roles grant.
     permissions: Vec<&'static str>,
 }
 
-/// Who am I?
+/// Get the signed-in user.
 #[utoipa::path(get, path = "/api/identity/me", tag = TAG, security(("bearer" = [])),
     responses((status = 200, description = "The signed-in user.", body = Me)))]
 async fn me(State(app): State<App<Identity>>, SignedIn(caller): SignedIn) -> Answer<Json<Me>> {
     let user = storage::find(&app.pool, UserId(caller.id))
         .await?
-        .ok_or_else(|| Problem::invalid_token("The user is gone."))?;
+        .ok_or_else(|| Problem::invalid_token("The user no longer exists."))?;
     let permissions = Role::permissions_of(&user.profile.roles);
     Ok(Json(Me {
         user: user.into(),
@@ -70,19 +70,19 @@ async fn me(State(app): State<App<Identity>>, SignedIn(caller): SignedIn) -> Ans
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct ListParams {
-    /// Text to be found in user name, name, surname or e-mail address.
+    /// Text to search for in the user name, name, surname and e-mail address.
     #[param(max_length = 100)]
     filter: Option<String>,
-    /// How many to a page.
+    /// Maximum number of users per page.
     #[serde(default)]
     #[param(inline, required = false)]
     limit: PageLimit,
-    /// `next` of the page before.
+    /// The `next` value of the previous page.
     #[param(value_type = Option<String>)]
     cursor: Option<Cursor<String>>,
 }
 
-/// List users, by user name.
+/// List users, ordered by user name.
 #[utoipa::path(get, path = "/api/identity/user", tag = TAG, params(ListParams),
     security(("bearer" = [])),
     responses((status = 200, description = "A page of users.", body = Page<UserBody>)))]
@@ -119,7 +119,7 @@ async fn insert(
     password: Password,
 ) -> Answer<impl IntoResponse + use<>> {
     let user = User::new(profile);
-    // Before the unit of work begins: hashing takes its time, and connections are few.
+    // Hash before the unit of work begins: hashing is slow, and a unit of work holds a connection.
     let hash = app.state.hasher.hash(password).await?;
     let mut work = app.bus.begin().await?;
     storage::insert(&mut work, &user)
@@ -156,8 +156,8 @@ async fn get(
 
 /// Change a user.
 ///
-/// A new password and the end of `isActive` end the user's sessions; other changes show in their
-/// access token when it is next refreshed.
+/// A new password, or `isActive` set to `false`, ends the user's sessions. Other changes appear in
+/// the user's access token after the next refresh.
 #[utoipa::path(put, path = "/api/identity/user/{id}", tag = TAG, request_body = UserDetails,
     params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "The user's ETag.")),
     security(("bearer" = [])),
@@ -198,9 +198,9 @@ async fn replace(
 
 /// Delete a user.
 ///
-/// Their sessions end; an access token they have is good until it expires.
+/// Ends the user's sessions. An access token issued before stays valid until it expires.
 #[utoipa::path(delete, path = "/api/identity/user/{id}", tag = TAG, params(("id" = Uuid, Path)),
-    security(("bearer" = [])), responses((status = 204, description = "The user is gone.")))]
+    security(("bearer" = [])), responses((status = 204, description = "The user has been deleted.")))]
 async fn delete(
     State(app): State<App<Identity>>,
     manager: Permitted<ManageUsers>,
@@ -218,16 +218,16 @@ async fn delete(
 }
 
 fn no_such_user() -> Problem {
-    Problem::not_found("There is no such user.")
+    Problem::not_found("The user does not exist.")
 }
 
 fn user_name_taken() -> Problem {
-    Problem::conflict("user-name-taken", "There is a user with that name")
-        .with_detail("User names differ in more than case.")
+    Problem::conflict("user-name-taken", "The user name is taken")
+        .with_detail("User names must be unique regardless of case.")
 }
 
-/// So that there is always somebody left who manages users.
+/// Keeps at least one administrator: administrators can't remove themselves.
 fn own_account() -> Problem {
-    Problem::conflict("own-account", "Not with your own account")
-        .with_detail("Somebody else has to delete, deactivate or demote it.")
+    Problem::conflict("own-account", "Not allowed for your own account")
+        .with_detail("Another administrator must delete, deactivate or demote it.")
 }

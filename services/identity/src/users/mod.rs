@@ -1,4 +1,4 @@
-//! Users: who they are, and what they may do.
+//! Users: their data, roles and permissions.
 
 mod body;
 mod fields;

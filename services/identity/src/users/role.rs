@@ -1,4 +1,4 @@
-//! Roles, and what they allow.
+//! Roles and their permissions.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use service_host::Permission;
 use utoipa::ToSchema;
 
-/// The permission to see and change users.
+/// The permission to read and change users.
 #[derive(Debug)]
 pub(crate) struct ManageUsers;
 
@@ -18,20 +18,20 @@ const MANAGE_PRODUCTS: &str = "catalog.products.manage";
 const READ_ORDERS: &str = "ordering.orders.read";
 const MANAGE_ORDERS: &str = "ordering.orders.manage";
 
-/// What a user is in the shop.
+/// The role of a user in the shop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Role {
-    /// Orders, and sees their own orders.
+    /// Places orders, and sees only their own.
     Customer,
-    /// Runs the shop: products and orders.
+    /// Manages products and orders.
     Operator,
-    /// Everything, users included.
+    /// Manages everything, including users.
     Admin,
 }
 
 impl Role {
-    /// The name, as in tokens and messages.
+    /// The name in tokens and messages.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Customer => "customer",
@@ -40,7 +40,7 @@ impl Role {
         }
     }
 
-    /// What the role allows. Customers need no permission for what is their own.
+    /// The permissions of the role. Customers need none to access their own data.
     fn permissions(self) -> &'static [&'static str] {
         match self {
             Self::Customer => &[],
@@ -54,7 +54,7 @@ impl Role {
         }
     }
 
-    /// What several roles allow together.
+    /// The permissions of several roles together.
     pub(crate) fn permissions_of(roles: &BTreeSet<Self>) -> BTreeSet<&'static str> {
         roles
             .iter()
@@ -62,7 +62,7 @@ impl Role {
             .collect()
     }
 
-    /// The role of that name.
+    /// Finds a role by its name.
     pub(super) fn named(name: &str) -> Option<Self> {
         [Self::Customer, Self::Operator, Self::Admin]
             .into_iter()
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn operators_run_the_shop_and_admins_manage_users_as_well() {
+    fn operators_manage_the_shop_and_admins_also_manage_users() {
         let of = |role| Role::permissions_of(&BTreeSet::from([role]));
         assert!(of(Role::Customer).is_empty());
         assert!(of(Role::Operator).contains("catalog.products.manage"));

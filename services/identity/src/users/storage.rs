@@ -18,22 +18,22 @@ pub(crate) const USER_NAME_TAKEN: &str = "users_user_name_key";
 
 const USERS: Repository<UserStore> = Repository::new();
 
-/// Inserts the user and tells everybody.
+/// Inserts the user and publishes the event.
 pub(crate) async fn insert(work: &mut UnitOfWork, user: &User) -> Result<(), RepositoryError> {
     USERS.insert(work, user).await
 }
 
-/// Writes the changed user and tells everybody.
+/// Updates the user and publishes the event.
 pub(crate) async fn update(work: &mut UnitOfWork, user: &User) -> Result<(), RepositoryError> {
     USERS.update(work, user).await
 }
 
-/// Deletes the user, with password and sessions, and tells everybody.
+/// Deletes the user with password and sessions, and publishes the event.
 pub(crate) async fn delete(work: &mut UnitOfWork, user: &User) -> Result<(), RepositoryError> {
     USERS.delete(work, user).await
 }
 
-/// Shows all users to those who keep replicas of them.
+/// Serves snapshots of the users to services that replicate them.
 pub(crate) fn serve_snapshots(bus: EventBusBuilder) -> EventBusBuilder {
     bus.serve_snapshots::<UserStore>()
 }
@@ -121,7 +121,7 @@ impl SnapshotSource for UserStore {
     }
 }
 
-/// Who changes a user has locked it before, so that it is there.
+/// Checks that one row was written. The caller has locked the user, so the row must exist.
 fn one(rows: u64) -> Result<(), sqlx::Error> {
     if rows == 1 {
         Ok(())
@@ -134,7 +134,7 @@ fn names(roles: &BTreeSet<Role>) -> Vec<String> {
     roles.iter().map(|role| role.name().to_owned()).collect()
 }
 
-/// A row of `users`. What is stored was parsed before.
+/// A row of `users`. Its fields were validated before they were stored.
 struct Row {
     id: Uuid,
     user_name: UserName,
@@ -158,7 +158,7 @@ impl From<Row> for User {
                 email: row.email,
                 phone_number: row.phone_number,
                 is_active: row.is_active,
-                // A check constraint keeps others out.
+                // A check constraint rejects other names.
                 roles: row
                     .roles
                     .iter()
@@ -170,7 +170,7 @@ impl From<Row> for User {
     }
 }
 
-/// The user with this id.
+/// Finds a user by id.
 pub(crate) async fn find(pool: &PgPool, id: UserId) -> Result<Option<User>, sqlx::Error> {
     let row = query_as!(
         Row,
@@ -185,7 +185,7 @@ pub(crate) async fn find(pool: &PgPool, id: UserId) -> Result<Option<User>, sqlx
     Ok(row.map(User::from))
 }
 
-/// The user with this id, whom nobody else changes before the unit of work ends.
+/// Finds a user by id, and locks it until the unit of work ends.
 pub(crate) async fn find_for_update(
     connection: &mut PgConnection,
     id: UserId,
@@ -203,7 +203,7 @@ pub(crate) async fn find_for_update(
     Ok(row.map(User::from))
 }
 
-/// The user who signs in with this name, whatever its case.
+/// Finds a user by user name, ignoring case.
 pub(crate) async fn find_by_name(
     pool: &PgPool,
     user_name: &str,
@@ -221,10 +221,10 @@ pub(crate) async fn find_by_name(
     Ok(row.map(User::from))
 }
 
-/// A part of the list of users, by user name ignoring case.
+/// Lists at most `limit` users, ordered by user name ignoring case.
 ///
-/// `filter` is looked for anywhere in the user name, the names and the e-mail address; the part
-/// begins behind the user name `after`.
+/// Only users with `filter` anywhere in the user name, the names or the e-mail address are listed.
+/// The list starts after the user name `after`.
 pub(super) async fn list(
     pool: &PgPool,
     filter: Option<&str>,

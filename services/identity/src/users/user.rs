@@ -1,4 +1,4 @@
-//! A user, with the rules that hold for all of them.
+//! The domain type of a user, with its rules.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::fields::{Email, PersonName, PhoneNumber, UserName};
 use super::role::Role;
 
-/// Id of a user; the subject of their tokens.
+/// Id of a user, which is also the subject of the user's tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UserId(pub(crate) Uuid);
 
@@ -18,7 +18,7 @@ impl From<Uuid> for UserId {
     }
 }
 
-/// What an administrator may change of a user.
+/// The part of a user that an administrator may change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Profile {
     pub(crate) user_name: UserName,
@@ -26,7 +26,7 @@ pub(crate) struct Profile {
     pub(crate) surname: Option<PersonName>,
     pub(crate) email: Email,
     pub(crate) phone_number: Option<PhoneNumber>,
-    /// Whether they may sign in.
+    /// Whether the user may sign in.
     pub(crate) is_active: bool,
     pub(crate) roles: BTreeSet<Role>,
 }
@@ -36,12 +36,12 @@ pub(crate) struct Profile {
 pub(crate) struct User {
     pub(crate) id: UserId,
     pub(crate) profile: Profile,
-    /// Rises by one with every change.
+    /// Increases by one with every change.
     pub(crate) version: i64,
 }
 
 impl User {
-    /// A new user.
+    /// Creates a user with a new id.
     pub(crate) fn new(profile: Profile) -> Self {
         Self {
             id: UserId(Uuid::now_v7()),
@@ -50,8 +50,9 @@ impl User {
         }
     }
 
-    /// Takes over the profile. Says whether that changes anything: what changes nothing is no
-    /// change, and nobody hears of it.
+    /// Replaces the profile, and returns whether it differs from the current one.
+    ///
+    /// An identical profile does not increase the version, and must not be published.
     #[must_use]
     pub(crate) fn change(&mut self, profile: Profile) -> bool {
         if self.profile == profile {
@@ -62,19 +63,20 @@ impl User {
         true
     }
 
-    /// The user as they last were: deleting is a change as well, and newer than all before it.
+    /// Returns the last state of the user, to be published as deleted. A deletion increases the
+    /// version, so that it is newer than every earlier change.
     #[must_use]
     pub(crate) fn deleted(mut self) -> Self {
         self.version += 1;
         self
     }
 
-    /// Given and family name, or the user name of somebody who gave neither.
+    /// Given and family name, or the user name if the user has neither.
     pub(crate) fn display_name(&self) -> String {
         self.to_eto().display_name()
     }
 
-    /// The user as others hear of them.
+    /// The user as published to other services.
     pub(crate) fn to_eto(&self) -> UserEto {
         let Profile {
             user_name,
@@ -118,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_nothing_is_no_new_version() {
+    fn an_identical_profile_keeps_the_version() {
         let mut user = ada();
         assert!(!user.change(user.profile.clone()));
         assert_eq!(user.version, 1);
@@ -131,12 +133,12 @@ mod tests {
     }
 
     #[test]
-    fn a_deletion_is_newer_than_everything_before_it() {
+    fn a_deletion_increases_the_version() {
         assert_eq!(ada().deleted().version, 2);
     }
 
     #[test]
-    fn somebody_without_a_name_is_shown_by_the_user_name() {
+    fn a_user_without_a_name_is_displayed_by_the_user_name() {
         let mut user = ada();
         assert_eq!(user.display_name(), "ada");
         user.profile.surname = PersonName::parse("Lovelace").ok();

@@ -1,12 +1,12 @@
-//! The document of the messages is part of the repository, so that a change of them is seen as one.
+//! The AsyncAPI document is committed, so that a review shows every change to the messages.
 
 use std::process::Command;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/asyncapi.json");
 
-/// To accept a change: `UPDATE_GOLDEN=1`, and read the difference before committing it.
+/// To accept a change, run this test with `UPDATE_GOLDEN=1` and review the diff.
 #[test]
-fn the_document_of_the_messages_is_the_one_that_is_committed() {
+fn the_asyncapi_document_matches_the_committed_one() {
     let output = Command::new(env!("CARGO_BIN_EXE_identity"))
         .arg("asyncapi")
         .env_clear()
@@ -20,7 +20,7 @@ fn the_document_of_the_messages_is_the_one_that_is_committed() {
     let committed = std::fs::read_to_string(GOLDEN).unwrap_or_default();
     assert!(
         printed == committed,
-        "the messages are not what services/identity/asyncapi.json says; if that is meant, run this test \
-         once with UPDATE_GOLDEN=1"
+        "the messages differ from services/identity/asyncapi.json; if the change is intended, run \
+         this test once with UPDATE_GOLDEN=1"
     );
 }

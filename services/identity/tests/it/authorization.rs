@@ -1,4 +1,4 @@
-//! Every endpoint has a case here: a new one without fails the test.
+//! Authorization of every endpoint. An endpoint without a case here fails a test.
 
 use std::collections::BTreeMap;
 
@@ -10,38 +10,33 @@ use crate::support::{TestIdentity, problem};
 /// Who may call an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum For {
-    Everybody,
+    Anyone,
     SignedIn,
     Administrators,
 }
 
-const NOBODY: &str = "00000000-0000-7000-8000-000000000000";
+const UNKNOWN_USER: &str = "00000000-0000-7000-8000-000000000000";
 
-/// Each endpoint, for whom it is, and what a request of somebody who may call it gets: the
-/// requests are empty or ask for nothing that exists.
+/// Each endpoint, who may call it, and the response status if the caller may. The requests have
+/// empty bodies or address a user that does not exist.
 const ENDPOINTS: [(&str, &str, For, StatusCode); 10] = [
-    (
-        "get",
-        "/.well-known/jwks.json",
-        For::Everybody,
-        StatusCode::OK,
-    ),
+    ("get", "/.well-known/jwks.json", For::Anyone, StatusCode::OK),
     (
         "post",
         "/api/identity/register",
-        For::Everybody,
+        For::Anyone,
         StatusCode::UNPROCESSABLE_ENTITY,
     ),
     (
         "post",
         "/api/identity/token",
-        For::Everybody,
+        For::Anyone,
         StatusCode::UNPROCESSABLE_ENTITY,
     ),
     (
         "post",
         "/api/identity/logout",
-        For::Everybody,
+        For::Anyone,
         StatusCode::UNPROCESSABLE_ENTITY,
     ),
     ("get", "/api/identity/me", For::SignedIn, StatusCode::OK),
@@ -84,7 +79,7 @@ async fn status(
     token: Option<&str>,
 ) -> StatusCode {
     let method: Method = method.to_uppercase().parse().unwrap();
-    let mut request = service.request(method.clone(), &path.replace("{id}", NOBODY));
+    let mut request = service.request(method.clone(), &path.replace("{id}", UNKNOWN_USER));
     if method != Method::GET && method != Method::DELETE {
         request = request.json(&json!({}));
     }
@@ -95,7 +90,7 @@ async fn status(
 }
 
 #[tokio::test]
-async fn every_endpoint_of_the_document_has_a_case_and_no_other() {
+async fn the_cases_cover_exactly_the_documented_endpoints() {
     let service = TestIdentity::start().await;
     let document: Value = service
         .get("/api-docs/openapi.json")
@@ -117,14 +112,14 @@ async fn every_endpoint_of_the_document_has_a_case_and_no_other() {
             })
         })
         .collect();
-    let mut covered = ENDPOINTS.map(|(method, path, who, _)| (method, path, who != For::Everybody));
+    let mut covered = ENDPOINTS.map(|(method, path, who, _)| (method, path, who != For::Anyone));
     documented.sort_unstable();
     covered.sort_unstable();
     assert_eq!(documented, covered);
 }
 
 #[tokio::test]
-async fn guests_get_401_users_403_and_who_may_gets_through() {
+async fn guests_get_401_other_users_403_and_permitted_users_pass() {
     let service = TestIdentity::start().await;
     let customer = service.access_token("alice").await;
     let operator = service.access_token("olivia").await;
@@ -132,7 +127,7 @@ async fn guests_get_401_users_403_and_who_may_gets_through() {
     for (method, path, who, allowed) in ENDPOINTS {
         let of = async |token: Option<&str>| status(&service, method, path, token).await;
         let (guest, user) = match who {
-            For::Everybody => (allowed, allowed),
+            For::Anyone => (allowed, allowed),
             For::SignedIn => (StatusCode::UNAUTHORIZED, allowed),
             For::Administrators => (StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN),
         };
@@ -156,7 +151,7 @@ async fn guests_get_401_users_403_and_who_may_gets_through() {
 }
 
 #[tokio::test]
-async fn a_forged_token_is_refused() {
+async fn a_forged_token_is_rejected() {
     let service = TestIdentity::start().await;
     let stranger = service_host::TestIssuer::start().await;
     let token = stranger.token(uuid::Uuid::now_v7(), "admin", &["identity.users.manage"]);

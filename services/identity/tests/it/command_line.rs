@@ -1,4 +1,4 @@
-//! The program, run as a process of its own.
+//! The executable, run as a separate process.
 
 use std::process::{Command, Output, Stdio};
 
@@ -6,8 +6,8 @@ use test_servers::{TestBroker, TestDatabase, eventually};
 
 use crate::support::SOON;
 
-/// Variables with which it could run, if there were anything at these addresses.
-const NOWHERE: [(&str, &str); 2] = [
+/// A valid configuration. No server listens at these addresses.
+const UNREACHABLE: [(&str, &str); 2] = [
     (
         "DATABASE_URL",
         "postgres://identity:s3cret@127.0.0.1:9/waybill",
@@ -25,15 +25,15 @@ fn identity(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     command
 }
 
-fn complaint(output: &Output) -> String {
+fn config_error(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let text = String::from_utf8(output.stderr.clone()).unwrap();
-    assert_eq!(text.lines().count(), 1, "one line: {text}");
+    assert_eq!(text.lines().count(), 1, "not one line: {text}");
     text
 }
 
 #[test]
-fn a_wrong_variable_is_one_line_and_exit_status_2() {
+fn an_invalid_variable_gives_one_line_and_exit_status_2() {
     for (variable, value) in [
         ("HTTP_ADDR", "nowhere"),
         ("METRICS_ADDR", "9083"),
@@ -46,21 +46,24 @@ fn a_wrong_variable_is_one_line_and_exit_status_2() {
         ("DATABASE_URL", "localhost"),
         ("AMQP_URL", "localhost"),
     ] {
-        let output = identity(&[], &[NOWHERE.as_slice(), &[(variable, value)]].concat())
-            .output()
-            .unwrap();
-        let line = complaint(&output);
+        let output = identity(
+            &[],
+            &[UNREACHABLE.as_slice(), &[(variable, value)]].concat(),
+        )
+        .output()
+        .unwrap();
+        let line = config_error(&output);
         assert!(
             line.starts_with(&format!("identity: {variable}: ")),
             "{line}"
         );
     }
-    let output = identity(&[], &NOWHERE[..1]).output().unwrap();
-    assert_eq!(complaint(&output), "identity: AMQP_URL: is not set\n");
+    let output = identity(&[], &UNREACHABLE[..1]).output().unwrap();
+    assert_eq!(config_error(&output), "identity: AMQP_URL: is not set\n");
 }
 
 #[test]
-fn production_refuses_what_everybody_knows() {
+fn production_rejects_default_credentials() {
     for (variable, value) in [
         (
             "DATABASE_URL",
@@ -70,14 +73,14 @@ fn production_refuses_what_everybody_knows() {
         ("DEMO_PASSWORD", "waybill-demo"),
     ] {
         let production = [("ENVIRONMENT", "production"), ("SEED_DEMO_DATA", "true")];
-        let variables = [NOWHERE.as_slice(), &production, &[(variable, value)]].concat();
-        let demo = ("DEMO_PASSWORD", "nobody knows it");
+        let variables = [UNREACHABLE.as_slice(), &production, &[(variable, value)]].concat();
+        let demo = ("DEMO_PASSWORD", "not the default");
         let variables = if variable == "DEMO_PASSWORD" {
             variables
         } else {
             [variables.as_slice(), &[demo]].concat()
         };
-        let line = complaint(&identity(&[], &variables).output().unwrap());
+        let line = config_error(&identity(&[], &variables).output().unwrap());
         assert!(
             line.starts_with(&format!("identity: {variable}: ")),
             "{line}"
@@ -86,7 +89,7 @@ fn production_refuses_what_everybody_knows() {
 }
 
 #[test]
-fn a_service_that_is_not_there_is_not_healthy() {
+fn the_healthcheck_fails_if_no_service_listens() {
     let free = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -99,7 +102,7 @@ fn a_service_that_is_not_there_is_not_healthy() {
 }
 
 #[tokio::test]
-async fn it_migrates_serves_reports_its_health_and_ends_when_told() {
+async fn it_migrates_serves_reports_its_health_and_stops_on_sigterm() {
     let database = TestDatabase::create(&["identity"]).await;
     let broker = TestBroker::create().await;
     let (database_url, amqp_url) = (database.url("identity"), broker.url());
@@ -131,11 +134,11 @@ async fn it_migrates_serves_reports_its_health_and_ends_when_told() {
     })
     .await;
 
-    let told = Command::new("kill")
+    let killed = Command::new("kill")
         .arg(process.id().to_string())
         .status()
         .unwrap();
-    assert!(told.success());
+    assert!(killed.success());
     let status = eventually("the process ends", SOON, async || {
         process.try_wait().unwrap()
     })

@@ -1,11 +1,11 @@
-//! The OpenAPI document, as it is agreed upon in `openapi.json`.
+//! The OpenAPI document is committed, so that a review shows every change to the API.
 //!
-//! After a change that is meant: `cargo run -p identity -- openapi > services/identity/openapi.json`.
+//! To accept a change: `cargo run -p identity -- openapi > services/identity/openapi.json`.
 
 use std::process::Command;
 
 #[test]
-fn the_document_is_the_one_that_is_committed() {
+fn the_openapi_document_matches_the_committed_one() {
     let output = Command::new(env!("CARGO_BIN_EXE_identity"))
         .arg("openapi")
         .env_clear()
@@ -16,6 +16,7 @@ fn the_document_is_the_one_that_is_committed() {
     let committed = include_str!("../../openapi.json");
     assert!(
         printed == committed,
-        "the API has changed; if it is meant to, see the head of this file\n{printed}"
+        "the API differs from services/identity/openapi.json; if the change is intended, update \
+         the file as described at the top of this test\n{printed}"
     );
 }

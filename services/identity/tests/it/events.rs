@@ -1,4 +1,4 @@
-//! What others hear of users.
+//! The events about users, as other services receive them.
 
 use std::sync::Arc;
 
@@ -15,19 +15,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{SOON, TestIdentity, details, fresh_name};
 
-/// What a service that follows the users hears.
+/// A service that subscribes to the events about users.
 struct Listener {
-    heard: UnboundedReceiver<(&'static str, UserEto)>,
-    /// Its own tables; dropped with it.
+    events: UnboundedReceiver<(&'static str, UserEto)>,
+    /// The listener's own tables, dropped with it.
     _database: TestDatabase,
     _stop: tokio_util::sync::DropGuard,
 }
 
-struct Tell(Arc<UnboundedSender<(&'static str, UserEto)>>);
+struct Forward(Arc<UnboundedSender<(&'static str, UserEto)>>);
 
-macro_rules! tell {
+macro_rules! forward {
     ($event:ident) => {
-        impl Handler<$event<UserEto>> for Tell {
+        impl Handler<$event<UserEto>> for Forward {
             async fn handle(
                 &self,
                 event: Received<$event<UserEto>>,
@@ -41,47 +41,47 @@ macro_rules! tell {
         }
     };
 }
-tell!(EntityCreatedEto);
-tell!(EntityUpdatedEto);
-tell!(EntityDeletedEto);
+forward!(EntityCreatedEto);
+forward!(EntityUpdatedEto);
+forward!(EntityDeletedEto);
 
 impl Listener {
-    /// Subscribed, so that nothing is missed.
+    /// Starts the listener, and waits until its queue is bound so that it misses no event.
     async fn start(service: &TestIdentity) -> Self {
         let database = TestDatabase::create(&["listener"]).await;
         let pool = database.pool("listener").await;
         event_bus::migrate(&pool).await.unwrap();
-        let (tell, heard) = unbounded_channel();
-        let tell = Arc::new(tell);
+        let (sender, events) = unbounded_channel();
+        let sender = Arc::new(sender);
         let stop = CancellationToken::new();
         let broker = RabbitMq::new(&service.broker.url()).unwrap();
         EventBus::builder("listener", pool, broker)
-            .handle::<EntityCreatedEto<UserEto>, _>(Tell(tell.clone()))
-            .handle::<EntityUpdatedEto<UserEto>, _>(Tell(tell.clone()))
-            .handle::<EntityDeletedEto<UserEto>, _>(Tell(tell))
+            .handle::<EntityCreatedEto<UserEto>, _>(Forward(sender.clone()))
+            .handle::<EntityUpdatedEto<UserEto>, _>(Forward(sender.clone()))
+            .handle::<EntityDeletedEto<UserEto>, _>(Forward(sender))
             .start(stop.clone())
             .await
             .unwrap();
-        let wanted = EntityDeletedEto::<UserEto>::NAME;
+        let last = EntityDeletedEto::<UserEto>::NAME;
         eventually("the listener's queue is bound", SOON, async || {
             let bindings = service.broker.bindings("listener").await;
             bindings
                 .iter()
-                .any(|binding| binding.routing_key == wanted)
+                .any(|binding| binding.routing_key == last)
                 .then_some(())
         })
         .await;
         Self {
-            heard,
+            events,
             _database: database,
             _stop: stop.drop_guard(),
         }
     }
 
     async fn next(&mut self) -> (&'static str, UserEto) {
-        let next = tokio::time::timeout(SOON, self.heard.recv()).await;
+        let next = tokio::time::timeout(SOON, self.events.recv()).await;
         next.expect("an event within the bound")
-            .expect("a listener that listens")
+            .expect("the listener is running")
     }
 }
 
@@ -117,7 +117,7 @@ async fn creating_changing_and_deleting_a_user_reaches_a_subscriber_in_order() {
 }
 
 #[tokio::test]
-async fn registering_is_heard_and_what_changes_nothing_or_fails_is_not() {
+async fn a_registration_is_published_and_an_identical_or_failed_change_is_not() {
     let service = TestIdentity::start().await;
     let mut listener = Listener::start(&service).await;
     let admin = service.access_token("admin").await;

@@ -17,7 +17,7 @@ async fn kids(service: &TestIdentity) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_published_set_has_public_ed25519_keys_alone() {
+async fn the_published_set_contains_only_public_ed25519_keys() {
     let service = TestIdentity::start().await;
     let set: Value = service
         .get("/.well-known/jwks.json")
@@ -31,11 +31,14 @@ async fn the_published_set_has_public_ed25519_keys_alone() {
         (&"OKP".into(), &"Ed25519".into())
     );
     assert_eq!((&key["use"], &key["alg"]), (&"sig".into(), &"EdDSA".into()));
-    assert!(key.get("d").is_none(), "the private half stays here");
+    assert!(
+        key.get("d").is_none(),
+        "the private key must not be published"
+    );
 }
 
 #[tokio::test]
-async fn instances_share_their_key_and_it_outlives_them() {
+async fn instances_share_the_stored_key() {
     let service = TestIdentity::start().await;
     let before = kids(&service).await;
     assert_eq!(before.len(), 1);
@@ -54,7 +57,7 @@ async fn instances_share_their_key_and_it_outlives_them() {
 }
 
 #[tokio::test]
-async fn a_retired_key_is_trusted_while_the_next_one_signs() {
+async fn a_retired_key_stays_trusted_while_the_next_one_signs() {
     let mut service = TestIdentity::start().await;
     let before = kids(&service).await;
     let token = service.access_token("alice").await;
@@ -67,7 +70,7 @@ async fn a_retired_key_is_trusted_while_the_next_one_signs() {
     service.running = start_on(&service.database, &service.broker).await;
     let after = kids(&service).await;
     assert_eq!(after.len(), 2);
-    assert_eq!(after[1], before[0], "the retired one is still published");
+    assert_eq!(after[1], before[0], "the retired key is still published");
     for token in [token, service.access_token("alice").await] {
         let request = service
             .request(Method::GET, "/api/identity/me")

@@ -1,8 +1,8 @@
-//! Identity over HTTP, on a real database and a real broker.
+//! Tests of identity over HTTP, on a real database and a real broker.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
-    reason = "a test that can't go on fails"
+    reason = "a panic is how a test fails"
 )]
 
 mod asyncapi;

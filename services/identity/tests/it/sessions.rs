@@ -1,4 +1,4 @@
-//! Signing in, staying signed in, signing out.
+//! Sign-in, refresh and sign-out.
 
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::support::{
     DEMO_PASSWORD, PASSWORD, TestIdentity, details, fresh_name, problem, with_password,
 };
 
-async fn refused(response: Response) -> Value {
+async fn rejected(response: Response) -> Value {
     let body = problem(response, StatusCode::BAD_REQUEST, "invalid-grant").await;
     assert_eq!(body["error"], "invalid_grant");
     body
@@ -24,7 +24,7 @@ async fn logout(service: &TestIdentity, tokens: &Value) -> StatusCode {
 }
 
 #[tokio::test]
-async fn a_password_gives_tokens_under_their_oauth_names() {
+async fn a_password_grant_returns_tokens_under_their_oauth_names() {
     let service = TestIdentity::start().await;
     let response = service.try_sign_in("alice", DEMO_PASSWORD).await;
     assert_eq!(response.headers()["cache-control"], "no-store");
@@ -42,7 +42,7 @@ async fn a_password_gives_tokens_under_their_oauth_names() {
 }
 
 #[tokio::test]
-async fn a_form_does_as_well_and_the_case_of_the_name_does_not_matter() {
+async fn a_form_is_accepted_and_the_user_name_ignores_case() {
     let service = TestIdentity::start().await;
     let form = [
         ("grant_type", "password"),
@@ -67,10 +67,10 @@ async fn a_form_does_as_well_and_the_case_of_the_name_does_not_matter() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_and_an_unknown_user_are_refused_alike() {
+async fn a_wrong_password_and_an_unknown_user_get_the_same_response() {
     let service = TestIdentity::start().await;
-    let mut wrong = refused(service.try_sign_in("alice", "not her password").await).await;
-    let mut unknown = refused(service.try_sign_in("nobody-here", "any password").await).await;
+    let mut wrong = rejected(service.try_sign_in("alice", "not her password").await).await;
+    let mut unknown = rejected(service.try_sign_in("unknown-user", "any password").await).await;
     for body in [&mut wrong, &mut unknown] {
         body.as_object_mut().unwrap().remove("traceId");
     }
@@ -78,7 +78,7 @@ async fn a_wrong_password_and_an_unknown_user_are_refused_alike() {
 }
 
 #[tokio::test]
-async fn what_belongs_to_the_grant_has_to_be_there() {
+async fn a_missing_field_or_an_unknown_grant_type_is_rejected() {
     let service = TestIdentity::start().await;
     let post = async |body: Value| service.post("/api/identity/token", &body).await;
     let response = post(json!({"grant_type": "password", "username": "alice"})).await;
@@ -90,11 +90,11 @@ async fn what_belongs_to_the_grant_has_to_be_there() {
 }
 
 #[tokio::test]
-async fn five_wrong_passwords_block_the_name_also_for_the_right_one() {
+async fn five_wrong_passwords_block_the_name_even_for_the_right_password() {
     let service = TestIdentity::start().await;
     for name in ["alice", "no-such-user"] {
         for _ in 0..5 {
-            refused(service.try_sign_in(name, "a guess").await).await;
+            rejected(service.try_sign_in(name, "a guess").await).await;
         }
         let response = service.try_sign_in(name, DEMO_PASSWORD).await;
         let wait = response.headers()["retry-after"]
@@ -109,31 +109,31 @@ async fn five_wrong_passwords_block_the_name_also_for_the_right_one() {
 }
 
 #[tokio::test]
-async fn a_right_password_forgives_wrong_ones() {
+async fn a_right_password_resets_the_count_of_failures() {
     let service = TestIdentity::start().await;
     for _ in 0..2 {
         for _ in 0..4 {
-            refused(service.try_sign_in("alice", "a guess").await).await;
+            rejected(service.try_sign_in("alice", "a guess").await).await;
         }
         service.sign_in("alice").await;
     }
 }
 
 #[tokio::test]
-async fn a_refresh_token_is_good_once_and_its_reuse_ends_the_session() {
+async fn a_refresh_token_is_valid_once_and_its_reuse_ends_the_session() {
     let service = TestIdentity::start().await;
     let first = service.sign_in("alice").await;
     let second = tokens(service.refresh(&first).await).await;
     let third = tokens(service.refresh(&second).await).await;
     assert_ne!(second["refresh_token"], third["refresh_token"]);
 
-    refused(service.refresh(&first).await).await;
-    refused(service.refresh(&third).await).await;
-    refused(service.refresh(&json!({"refresh_token": "made up"})).await).await;
+    rejected(service.refresh(&first).await).await;
+    rejected(service.refresh(&third).await).await;
+    rejected(service.refresh(&json!({"refresh_token": "made up"})).await).await;
 }
 
 #[tokio::test]
-async fn of_two_exchanges_at_once_one_at_most_succeeds() {
+async fn at_most_one_of_two_concurrent_exchanges_succeeds() {
     let service = TestIdentity::start().await;
     let first = service.sign_in("alice").await;
     let (one, other) = tokio::join!(service.refresh(&first), service.refresh(&first));
@@ -145,7 +145,7 @@ async fn of_two_exchanges_at_once_one_at_most_succeeds() {
 }
 
 #[tokio::test]
-async fn refresh_tokens_are_not_stored_as_they_are() {
+async fn refresh_tokens_are_not_stored_in_plain_text() {
     let service = TestIdentity::start().await;
     let tokens = service.sign_in("alice").await;
     let token = tokens["refresh_token"].as_str().unwrap();
@@ -161,7 +161,7 @@ async fn refresh_tokens_are_not_stored_as_they_are() {
 }
 
 #[tokio::test]
-async fn signing_out_ends_the_session_and_no_other() {
+async fn signing_out_ends_only_that_session() {
     let service = TestIdentity::start().await;
     let here = service.sign_in("alice").await;
     let there = service.sign_in("alice").await;
@@ -169,14 +169,14 @@ async fn signing_out_ends_the_session_and_no_other() {
     assert_eq!(
         logout(&service, &here).await,
         StatusCode::NO_CONTENT,
-        "again is no error"
+        "signing out twice is not an error"
     );
-    refused(service.refresh(&here).await).await;
+    rejected(service.refresh(&here).await).await;
     tokens(service.refresh(&there).await).await;
 }
 
 #[tokio::test]
-async fn who_is_deactivated_is_signed_out_and_can_not_sign_in() {
+async fn a_deactivated_user_is_signed_out_and_can_not_sign_in() {
     let service = TestIdentity::start().await;
     let admin = service.access_token("admin").await;
     let user = service.create_user(&admin, &fresh_name()).await;
@@ -187,12 +187,12 @@ async fn who_is_deactivated_is_signed_out_and_can_not_sign_in() {
     inactive["isActive"] = json!(false);
     let response = service.replace(&admin, &user, &inactive).await;
     assert_eq!(response.status(), StatusCode::OK);
-    refused(service.refresh(&session).await).await;
-    refused(service.try_sign_in(name, PASSWORD).await).await;
+    rejected(service.refresh(&session).await).await;
+    rejected(service.try_sign_in(name, PASSWORD).await).await;
 }
 
 #[tokio::test]
-async fn a_new_password_ends_the_sessions_of_the_old_one() {
+async fn a_new_password_ends_existing_sessions() {
     let service = TestIdentity::start().await;
     let admin = service.access_token("admin").await;
     let user = service.create_user(&admin, &fresh_name()).await;
@@ -203,8 +203,8 @@ async fn a_new_password_ends_the_sessions_of_the_old_one() {
     changed["password"] = json!("battery staple");
     let response = service.replace(&admin, &user, &changed).await;
     assert_eq!(response.status(), StatusCode::OK);
-    refused(service.refresh(&session).await).await;
-    refused(service.try_sign_in(name, PASSWORD).await).await;
+    rejected(service.refresh(&session).await).await;
+    rejected(service.try_sign_in(name, PASSWORD).await).await;
     tokens(service.try_sign_in(name, "battery staple").await).await;
 }
 
@@ -231,7 +231,7 @@ async fn changed_roles_are_in_the_next_access_token() {
 }
 
 #[tokio::test]
-async fn a_name_that_no_database_can_hold_is_no_users() {
+async fn a_user_name_with_a_null_character_is_rejected() {
     let service = TestIdentity::start().await;
-    refused(service.try_sign_in("alice\0", DEMO_PASSWORD).await).await;
+    rejected(service.try_sign_in("alice\0", DEMO_PASSWORD).await).await;
 }

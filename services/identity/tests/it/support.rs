@@ -1,4 +1,4 @@
-//! The service in this process, and how tests talk to it.
+//! Runs the service in the test's process, and sends requests to it.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use service_host::{HostConfig, RunningService, Service};
 use test_servers::{TestBroker, TestDatabase, eventually};
 use uuid::Uuid;
 
-/// Longer than anything here should take, also on a busy machine.
+/// Upper bound for every wait, generous enough for a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
-/// What the demo users sign in with.
+/// Password of the demo users.
 pub(crate) const DEMO_PASSWORD: &str = "waybill-demo";
 
-/// What [`TestIdentity::create_user`] gives its users.
+/// Password of the users that [`TestIdentity::create_user`] creates.
 pub(crate) const PASSWORD: &str = "correct horse";
 
 /// Identity with its demo users, on servers of its own.
@@ -27,7 +27,7 @@ pub(crate) struct TestIdentity {
 }
 
 impl TestIdentity {
-    /// Ready to answer.
+    /// Starts the service and waits until it is ready.
     pub(crate) async fn start() -> Self {
         let database = TestDatabase::create(&["identity"]).await;
         let pool = database.pool("identity").await;
@@ -55,28 +55,28 @@ impl TestIdentity {
         self.request(Method::GET, path)
             .send()
             .await
-            .expect("an answer")
+            .expect("a response")
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Response {
         let request = self.request(Method::POST, path).json(body);
-        request.send().await.expect("an answer")
+        request.send().await.expect("a response")
     }
 
-    /// Asks for tokens with a password.
+    /// Requests tokens with a password.
     pub(crate) async fn try_sign_in(&self, user_name: &str, password: &str) -> Response {
         let body = json!({"grant_type": "password", "username": user_name, "password": password});
         self.post("/api/identity/token", &body).await
     }
 
-    /// The tokens of a demo user.
+    /// Signs in a demo user and returns the tokens.
     pub(crate) async fn sign_in(&self, user_name: &str) -> Value {
         let response = self.try_sign_in(user_name, DEMO_PASSWORD).await;
         assert_eq!(response.status(), StatusCode::OK);
         response.json().await.unwrap()
     }
 
-    /// The access token of a demo user.
+    /// Signs in a demo user and returns the access token.
     pub(crate) async fn access_token(&self, user_name: &str) -> String {
         let tokens = self.sign_in(user_name).await;
         tokens["access_token"].as_str().unwrap().to_owned()
@@ -89,7 +89,7 @@ impl TestIdentity {
         self.post("/api/identity/token", &body).await
     }
 
-    /// Creates a customer with [`PASSWORD`], as an administrator.
+    /// Creates a customer with [`PASSWORD`] as an administrator.
     pub(crate) async fn create_user(&self, admin: &str, user_name: &str) -> Value {
         let response = self
             .request(Method::POST, "/api/identity/user")
@@ -102,7 +102,7 @@ impl TestIdentity {
         response.json().await.unwrap()
     }
 
-    /// Changes a user, as an administrator who has seen this version.
+    /// Changes a user as an administrator, with the version of `user` in `If-Match`.
     pub(crate) async fn replace(&self, admin: &str, user: &Value, details: &Value) -> Response {
         self.request(Method::PUT, &path(user))
             .bearer_auth(admin)
@@ -113,24 +113,24 @@ impl TestIdentity {
             .unwrap()
     }
 
-    /// Deletes a user, as an administrator.
+    /// Deletes a user as an administrator.
     pub(crate) async fn delete(&self, admin: &str, user: &Value) -> Response {
         let request = self.request(Method::DELETE, &path(user));
         request.bearer_auth(admin).send().await.unwrap()
     }
 }
 
-/// Another instance, on the same servers.
+/// Starts an instance on the given servers and waits until it is ready.
 pub(crate) async fn start_on(database: &TestDatabase, broker: &TestBroker) -> RunningService {
-    let nobody = "http://127.0.0.1:9/jwks.json";
-    let config = HostConfig::local(database.url("identity"), broker.url(), nobody);
+    let unused = "http://127.0.0.1:9/jwks.json";
+    let config = HostConfig::local(database.url("identity"), broker.url(), unused);
     let settings = Settings {
         seed_demo_data: true,
         ..Settings::default()
     };
     let running = service_host::start::<Identity>(config, settings)
         .await
-        .expect("it starts");
+        .expect("the service starts");
     let ready = format!("http://{}/health/ready", running.http_addr);
     let client = Client::new();
     eventually("identity is ready", SOON, async || {
@@ -141,12 +141,12 @@ pub(crate) async fn start_on(database: &TestDatabase, broker: &TestBroker) -> Ru
     running
 }
 
-/// Where a user is.
+/// The path of a user.
 pub(crate) fn path(user: &Value) -> String {
     format!("/api/identity/user/{}", user["id"].as_str().expect("an id"))
 }
 
-/// A user as an administrator writes one.
+/// The request body that an administrator sends for a user.
 pub(crate) fn details(user_name: &str) -> Value {
     json!({
         "userName": user_name,
@@ -162,12 +162,12 @@ pub(crate) fn with_password(mut details: Value) -> Value {
     details
 }
 
-/// A user name that nobody has.
+/// A user name that is not taken.
 pub(crate) fn fresh_name() -> String {
     format!("user-{}", Uuid::now_v7().simple())
 }
 
-/// Checks that it is a problem of this kind, and returns it.
+/// Checks that the response is a problem of this type, and returns its body.
 pub(crate) async fn problem(response: Response, status: StatusCode, slug: &str) -> Value {
     assert_eq!(response.status(), status);
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Users over HTTP.
+//! The user endpoints.
 
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
@@ -37,7 +37,7 @@ async fn pointers(response: Response) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn who_registers_is_a_customer_and_can_sign_in() {
+async fn a_registered_user_is_a_customer_and_can_sign_in() {
     let service = TestIdentity::start().await;
     let name = fresh_name();
     let response = service
@@ -56,7 +56,7 @@ async fn who_registers_is_a_customer_and_can_sign_in() {
 }
 
 #[tokio::test]
-async fn nobody_registers_with_a_role() {
+async fn a_registration_with_a_role_is_rejected() {
     let service = TestIdentity::start().await;
     let mut body = with_password(details(&fresh_name()));
     body["roles"] = json!(["admin"]);
@@ -65,7 +65,7 @@ async fn nobody_registers_with_a_role() {
 }
 
 #[tokio::test]
-async fn user_names_that_differ_in_case_alone_are_taken() {
+async fn user_names_that_differ_only_in_case_are_taken() {
     let service = TestIdentity::start().await;
     let body = with_password(details("ALICE"));
     let response = service.post("/api/identity/register", &body).await;
@@ -78,7 +78,7 @@ async fn user_names_that_differ_in_case_alone_are_taken() {
 }
 
 #[tokio::test]
-async fn everything_wrong_with_a_user_is_told_at_once() {
+async fn all_invalid_fields_are_reported_at_once() {
     let service = TestIdentity::start().await;
     let body = json!({
         "userName": "a b", "password": "short", "name": "", "surname": "x".repeat(65),
@@ -142,7 +142,7 @@ async fn a_stale_version_changes_nothing() {
 }
 
 #[tokio::test]
-async fn what_changes_nothing_keeps_its_version() {
+async fn an_identical_update_keeps_the_version() {
     let service = TestIdentity::start().await;
     let admin = service.access_token("admin").await;
     let user = service.create_user(&admin, &fresh_name()).await;
@@ -152,7 +152,7 @@ async fn what_changes_nothing_keeps_its_version() {
 }
 
 #[tokio::test]
-async fn who_is_deleted_is_gone() {
+async fn a_deleted_user_has_no_account_and_no_session() {
     let service = TestIdentity::start().await;
     let admin = service.access_token("admin").await;
     let user = service.create_user(&admin, &fresh_name()).await;
@@ -211,7 +211,7 @@ async fn administrators_can_not_lock_themselves_out() {
 }
 
 #[tokio::test]
-async fn the_list_goes_on_page_by_page_in_the_order_of_names() {
+async fn the_list_is_paged_in_the_order_of_user_names() {
     let service = TestIdentity::start().await;
     let admin = service.access_token("admin").await;
     service.create_user(&admin, "Carol").await;
@@ -230,7 +230,7 @@ async fn the_list_goes_on_page_by_page_in_the_order_of_names() {
 }
 
 #[tokio::test]
-async fn the_filter_finds_parts_of_names_and_addresses_literally() {
+async fn the_filter_matches_parts_of_names_and_addresses_literally() {
     let service = TestIdentity::start().await;
     let admin = service.access_token("admin").await;
     assert_eq!(
@@ -246,7 +246,7 @@ async fn the_filter_finds_parts_of_names_and_addresses_literally() {
 }
 
 #[tokio::test]
-async fn demo_users_are_planted_once() {
+async fn demo_users_are_created_only_once() {
     let service = TestIdentity::start().await;
     let admin = service.access_token("admin").await;
     let found = list(&service, &admin, "filter=bob").await;
