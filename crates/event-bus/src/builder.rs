@@ -117,6 +117,11 @@ impl EventBusBuilder {
     ///
     /// If the service's name or a setting is invalid, or handlers, groups or responders conflict,
     /// see [`StartError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is not cancel safe: if its future is dropped, what was started runs until
+    /// `shutdown` is cancelled.
     pub async fn start(mut self, shutdown: CancellationToken) -> Result<EventBus, StartError> {
         if !is_valid_name(&self.service) {
             return Err(StartError::InvalidService { name: self.service });

@@ -56,6 +56,10 @@ impl EventBus {
     /// # Errors
     ///
     /// If no connection to the database can be had.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is cancel safe: a transaction that nobody takes is rolled back.
     pub async fn begin(&self) -> Result<UnitOfWork, sqlx::Error> {
         UnitOfWork::begin(&self.pool, self.publisher.clone()).await
     }
@@ -71,6 +75,11 @@ impl EventBus {
     /// # Errors
     ///
     /// If the message can't be encoded, or the broker does not confirm it.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is not cancel safe: if its future is dropped, it is unknown whether the message
+    /// is published.
     pub async fn publish_now<M: Message<Kind: Posted>>(
         &self,
         message: &M,
@@ -99,6 +108,10 @@ impl EventBus {
     /// Resolves when the queues of all groups are there and bound: what is published from then on
     /// reaches them. [`start`](EventBusBuilder::start) does not wait for it, so that a service can
     /// begin its work without the broker.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is cancel safe.
     pub async fn bound(&self) {
         self.groups.bound().await;
     }
@@ -130,6 +143,10 @@ impl EventBus {
     /// # Errors
     ///
     /// If the database fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is cancel safe.
     pub async fn outbox_age(&self) -> Result<Duration, sqlx::Error> {
         outbox::age(&self.pool).await
     }
@@ -144,16 +161,29 @@ impl EventBus {
     /// # Errors
     ///
     /// If the group can't stand beside the others, see [`StartError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is cancel safe: if its future is dropped, the group is removed in the
+    /// background. Until that is done, its name is taken. Its queue, if the broker has declared it,
+    /// keeps its messages for the next subscription.
     pub async fn subscribe(&self, group: ConsumerGroup) -> Result<Subscription, StartError> {
         let plan = group.resolve(&self.publisher.service, &self.settings)?;
-        let active = self.groups.start(plan).await?;
-        let subscription = Subscription::new(self.groups.clone(), active);
-        Tentative::new(subscription.clone()).bound().await;
+        let active = self.groups.add(plan)?;
+        let subscription = Subscription::new(self.groups.clone(), active.clone());
+        // From the first await point on, dropping the future removes the group.
+        let tentative = Tentative::new(subscription.clone());
+        self.groups.run(&active).await;
+        tentative.bound().await;
         Ok(subscription)
     }
 
     /// Resolves when the bus has stopped, after the token given to
     /// [`start`](EventBusBuilder::start) was cancelled.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is cancel safe.
     pub async fn stopped(&self) {
         self.tasks.wait().await;
     }

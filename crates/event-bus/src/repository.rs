@@ -55,6 +55,11 @@ impl<S: EntityStore> Repository<S> {
     /// # Errors
     ///
     /// If the database refuses the entity or the event can't be encoded.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is not cancel safe: if its future is dropped, the statement may have been
+    /// executed without the event. Do not commit the unit of work then.
     pub async fn insert(
         &self,
         work: &mut UnitOfWork,
@@ -70,6 +75,11 @@ impl<S: EntityStore> Repository<S> {
     /// # Errors
     ///
     /// As for [`insert`](Self::insert).
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is not cancel safe: if its future is dropped, the statement may have been
+    /// executed without the event. Do not commit the unit of work then.
     pub async fn update(
         &self,
         work: &mut UnitOfWork,
@@ -85,6 +95,11 @@ impl<S: EntityStore> Repository<S> {
     /// # Errors
     ///
     /// As for [`insert`](Self::insert).
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is not cancel safe: if its future is dropped, the statement may have been
+    /// executed without the event. Do not commit the unit of work then.
     pub async fn delete(
         &self,
         work: &mut UnitOfWork,

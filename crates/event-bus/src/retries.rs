@@ -130,7 +130,7 @@ pub(crate) async fn hold(
     begun: &BegunRetry,
 ) -> Result<bool, sqlx::Error> {
     let held = sqlx::query_scalar!(
-        "select begun from inbox_retries where message_id = $1 and handler = $2 and begun = $3
+        "select message_id from inbox_retries where message_id = $1 and handler = $2 and begun = $3
          for update skip locked",
         begun.retry.envelope.id,
         begun.retry.handler,

@@ -32,6 +32,11 @@ impl Subscription {
     /// # Errors
     ///
     /// If the broker refuses or the connection goes; it can be called again then.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is not cancel safe: if its future is dropped, the group may have stopped without
+    /// its queue being removed. Call it again.
     pub async fn unsubscribe(&self) -> Result<(), TransportError> {
         self.groups.end(&self.active).await
     }

@@ -120,6 +120,12 @@ impl UnitOfWork {
     /// # Errors
     ///
     /// If the database fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is cancel safe: as long as the unit of work is not committed, nothing is
+    /// cancelled. Whether the commit cancels the message is unknown if the future was dropped; call
+    /// it again.
     pub async fn cancel_scheduled(&mut self, id: Uuid) -> Result<bool, sqlx::Error> {
         let before = self.pending.later.len();
         self.pending.later.retain(|(_, envelope)| envelope.id != id);
@@ -160,6 +166,12 @@ impl UnitOfWork {
     ///
     /// If the database refuses. After an error of the connection itself it is unknown whether the
     /// commit took place.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is not cancel safe: if its future is dropped, it is unknown whether the commit
+    /// took place. State and messages are committed together or not at all in any case, and the
+    /// session returns to the pool without a transaction.
     pub async fn commit(mut self) -> Result<(), sqlx::Error> {
         self.transaction.check_open()?;
         let Pending { now, later } = &self.pending;
@@ -196,6 +208,10 @@ impl UnitOfWork {
     /// # Errors
     ///
     /// If the connection is lost, which rolls back as well.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is cancel safe: the transaction is rolled back even if the future is dropped.
     pub async fn rollback(self) -> Result<(), sqlx::Error> {
         self.transaction.rollback().await
     }

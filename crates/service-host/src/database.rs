@@ -1,12 +1,14 @@
 //! Connections to the service's database, and whether its schema is the one this program knows.
 
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use secrecy::ExposeSecret;
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection as _, PgPool};
+use sqlx::{ConnectOptions, Connection as _, PgConnection, PgPool};
 use tracing::log::LevelFilter;
 
 use crate::config::{ConfigError, DatabaseConfig};
@@ -17,11 +19,12 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A connection that was in use so short a time ago is taken to live still.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
-/// A pool that connects when it is first used, so that a service starts without its database.
+/// A pool that connects when it is first used, so that a service starts without its database; and
+/// what excludes sessions from it that are older than the schema.
 pub(crate) fn connect_lazily(
     service: &'static str,
     config: &DatabaseConfig,
-) -> Result<PgPool, ConfigError> {
+) -> Result<(PgPool, OutdatedSessions), ConfigError> {
     let options = PgConnectOptions::from_str(config.url.expose_secret())
         .map_err(|_| ConfigError::new("DATABASE_URL", "can't be read"))?
         .application_name(service)
@@ -30,16 +33,72 @@ pub(crate) fn connect_lazily(
         // no other way, a plan counts as so dear then that PostgreSQL would compile it each time.
         .options([("enable_seqscan", "off"), ("jit", "off")])
         .log_statements(LevelFilter::Trace);
-    Ok(PgPoolOptions::new()
+    let outdated = OutdatedSessions::new();
+    let excluded = outdated.clone();
+    let pool = PgPoolOptions::new()
         .max_connections(config.max_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
-        .before_acquire(|connection, metadata| {
-            Box::pin(async move {
-                Ok(metadata.idle_for < TRUSTED_FOR || connection.ping().await.is_ok())
-            })
+        .before_acquire(move |connection, metadata| {
+            let excluded = excluded.exclude(metadata.age);
+            let trusted = metadata.idle_for < TRUSTED_FOR;
+            Box::pin(async move { Ok(!excluded && (trusted || is_clean(connection).await)) })
         })
-        .connect_lazy_with(options))
+        .connect_lazy_with(options);
+    Ok((pool, outdated))
+}
+
+/// Whether the session lives, and is in no transaction that somebody left open.
+///
+/// One round trip, as a ping takes: sqlx compares the server's answer with what a BEGIN would have
+/// led to, and a statement that begins nothing leads there only if a transaction is open already.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nothing begins here, and a session that is dropped meanwhile is closed"
+)]
+async fn is_clean(connection: &mut PgConnection) -> bool {
+    matches!(
+        connection.begin_with("select").await,
+        Err(sqlx::Error::BeginFailed)
+    )
+}
+
+/// Excludes the sessions of a pool that have prepared statements for a schema that has changed.
+///
+/// Which sessions have, only the server knows. So when one of them fails, all that existed by then
+/// are replaced as they come out of the pool.
+#[derive(Debug, Clone)]
+pub(crate) struct OutdatedSessions {
+    origin: Instant,
+    /// Sessions from before this are excluded, in microseconds since the origin.
+    before: Arc<AtomicU64>,
+}
+
+impl OutdatedSessions {
+    fn new() -> Self {
+        Self {
+            origin: Instant::now(),
+            before: Arc::default(),
+        }
+    }
+
+    /// Excludes every session that exists now.
+    pub(crate) fn exclude_all(&self) {
+        let now = self.since_origin(Instant::now());
+        self.before.fetch_max(now, Ordering::AcqRel);
+    }
+
+    /// Whether a session of this age is excluded.
+    fn exclude(&self, age: Duration) -> bool {
+        let before = self.before.load(Ordering::Acquire);
+        let created = Instant::now().checked_sub(age).unwrap_or(self.origin);
+        before > 0 && self.since_origin(created) <= before
+    }
+
+    fn since_origin(&self, instant: Instant) -> u64 {
+        let micros = instant.saturating_duration_since(self.origin).as_micros();
+        u64::try_from(micros).unwrap_or(u64::MAX)
+    }
 }
 
 /// Whether the database answers.
@@ -51,8 +110,9 @@ pub(crate) async fn ping(pool: &PgPool) -> Result<(), sqlx::Error> {
     }
 }
 
-/// Whether every migration of the program is applied, and unchanged. Newer ones may be there as
-/// well: while a new version is rolled out, the old one goes on.
+/// Whether every migration of the program is applied, and unchanged. Newer ones may be applied as
+/// well: while a new version is rolled out, or after it is rolled back, the old one works on, unless
+/// the schema excludes it (see [`event_bus::check_compatible`]).
 pub(crate) async fn is_current(pool: &PgPool, migrator: &Migrator) -> Result<bool, MigrateError> {
     let mut connection = pool.acquire().await?;
     let table = sqlx::query_scalar::<_, bool>("select to_regclass($1) is not null")

@@ -12,11 +12,13 @@ use crate::problem::Problem;
 /// Whether the database is away or overloaded, so that the same request may succeed later.
 ///
 /// By SQLSTATE: class 08 (connection), 40001 and 40P01 (serialization, deadlock), 53300 (too many
-/// connections), 57P01–57P03 (shutting down or starting up).
+/// connections), 57P01–57P03 (shutting down or starting up); and a prepared statement that is older
+/// than the schema, which another session does not have.
 #[must_use]
 pub fn is_passing(error: &Error) -> bool {
     match error {
         Error::Io(_) | Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed => true,
+        Error::Database(_) if event_bus::is_outdated_statement(error) => true,
         Error::Database(error) => error.code().is_some_and(|code| {
             code.starts_with("08")
                 || matches!(

@@ -25,6 +25,8 @@ pub(crate) enum Progress {
     WaitingForDatabase,
     /// The schema is older than the program: `migrate` has to run.
     WaitingForMigration,
+    /// The schema requires a newer program.
+    IncompatibleSchema,
     /// The service prepares itself.
     Preparing,
     /// Requests are let in.
@@ -45,12 +47,19 @@ impl Readiness {
     }
 
     fn get(&self) -> Progress {
-        use Progress::{Prepared, Preparing, WaitingForDatabase, WaitingForMigration};
+        use Progress::{
+            IncompatibleSchema, Prepared, Preparing, WaitingForDatabase, WaitingForMigration,
+        };
         let stored = self.0.load(Ordering::Acquire);
-        [WaitingForDatabase, WaitingForMigration, Preparing]
-            .into_iter()
-            .find(|progress| *progress as u8 == stored)
-            .unwrap_or(Prepared)
+        [
+            WaitingForDatabase,
+            WaitingForMigration,
+            IncompatibleSchema,
+            Preparing,
+        ]
+        .into_iter()
+        .find(|progress| *progress as u8 == stored)
+        .unwrap_or(Prepared)
     }
 }
 

@@ -67,9 +67,12 @@ mod params;
 mod preparation;
 pub mod problem;
 mod request_layers;
+mod second_try;
 mod server;
 mod service;
 mod telemetry;
+#[cfg(feature = "testing")]
+mod test_call;
 mod token;
 mod trace_context;
 mod violations;
@@ -89,6 +92,8 @@ pub use params::{PathId, QueryParams};
 pub use problem::{Answer, Problem};
 pub use server::{RunningService, StartError, start};
 pub use service::Service;
+#[cfg(feature = "testing")]
+pub use test_call::{TestCall, uncalled};
 #[cfg(feature = "testing")]
 pub use token::test_issuer::TestIssuer;
 pub use token::{Claims, ISSUER, MAX_LIFETIME, TokenError, TokenVerifier};

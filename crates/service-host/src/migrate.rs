@@ -20,13 +20,12 @@ const RETRY: Duration = Duration::from_millis(500);
 ///
 /// If the database does not come within two minutes, or a migration fails.
 pub(crate) async fn run<S: Service>(config: &MigrateConfig) -> anyhow::Result<()> {
-    let pool = database::connect_lazily(S::NAME, &config.database)?;
+    let (pool, _) = database::connect_lazily(S::NAME, &config.database)?;
     wait_for(&pool).await?;
     event_bus::migrate(&pool)
         .await
         .context("the migrations of the bus failed")?;
-    S::migrator()
-        .run(&pool)
+    event_bus::run_migrations(&pool, S::migrator())
         .await
         .context("the migrations of the service failed")?;
     tracing::info!(service = S::NAME, "the schema is current");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use event_bus::MigrateError;
 use tokio::time::sleep;
 
 use crate::app::App;
@@ -39,6 +40,12 @@ async fn attempt<S: Service>(app: &App<S>, readiness: &Readiness) -> anyhow::Res
         .context("the database can't be reached")?;
     readiness.set(Progress::WaitingForMigration);
     for migrator in [event_bus::migrator(), S::migrator()] {
+        if let Err(error) = event_bus::check_compatible(&app.pool, migrator).await {
+            if matches!(error, MigrateError::Incompatible(_)) {
+                readiness.set(Progress::IncompatibleSchema);
+            }
+            return Err(error.into());
+        }
         let is_current = database::is_current(&app.pool, migrator)
             .await
             .context("the state of the schema can't be read")?;

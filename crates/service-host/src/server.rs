@@ -21,11 +21,12 @@ use tower_http::timeout::TimeoutLayer;
 use crate::app::{App, Background};
 use crate::asyncapi;
 use crate::config::{ConfigError, HostConfig};
+use crate::database::OutdatedSessions;
 use crate::health::{self, Health, Readiness};
 use crate::json_body::MAX_BODY;
 use crate::service::Service;
 use crate::token::TokenVerifier;
-use crate::{database, http_metrics, openapi, preparation, request_layers, telemetry};
+use crate::{database, http_metrics, openapi, preparation, request_layers, second_try, telemetry};
 
 /// How long a request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -70,6 +71,8 @@ pub struct RunningService {
     pool: PgPool,
     stop_requests: CancellationToken,
     stop_bus: CancellationToken,
+    #[cfg(feature = "testing")]
+    pub(crate) routes: Router,
 }
 
 /// Starts a service. It returns as soon as it listens, whether or not database and broker are
@@ -92,7 +95,7 @@ pub async fn start<S: Service>(
     let http_addr = local_addr(&http, "HTTP_ADDR", config.http.addr)?;
     let metrics_addr = local_addr(&metrics_listener, "METRICS_ADDR", config.http.metrics_addr)?;
 
-    let pool = database::connect_lazily(S::NAME, &config.database)?;
+    let (pool, outdated) = database::connect_lazily(S::NAME, &config.database)?;
     let stop_bus = CancellationToken::new();
     let broker = RabbitMq::new(config.broker.url.expose_secret())
         .map_err(|_| ConfigError::new("AMQP_URL", "holds an address that can't be read"))?;
@@ -118,6 +121,7 @@ pub async fn start<S: Service>(
     background.spawn(http_metrics::keep_tidy(metrics.clone()));
     background.spawn(preparation::run(app.clone(), readiness.clone()));
 
+    let routes = routes(app, readiness, outdated, &messages);
     let running = RunningService {
         http_addr,
         metrics_addr,
@@ -127,8 +131,10 @@ pub async fn start<S: Service>(
         pool,
         stop_requests: CancellationToken::new(),
         stop_bus,
+        #[cfg(feature = "testing")]
+        routes: routes.clone(),
     };
-    running.serve(http, routes(app, readiness, &messages));
+    running.serve(http, routes);
     running.serve(metrics_listener, http_metrics::routes(metrics));
     tracing::info!(service = S::NAME, %http_addr, %metrics_addr, "listening");
     Ok(running)
@@ -160,6 +166,7 @@ fn local_addr(
 fn routes<S: Service>(
     app: App<S>,
     readiness: Arc<Readiness>,
+    outdated: OutdatedSessions,
     messages: &serde_json::Value,
 ) -> Router {
     let health = Health {
@@ -181,7 +188,8 @@ fn routes<S: Service>(
         .layer(RequestBodyLimitLayer::new(MAX_BODY));
     Router::new()
         .merge(
-            api.route_layer(from_fn_with_state(readiness, health::gate))
+            api.route_layer(from_fn_with_state(outdated, second_try::on_clean_sessions))
+                .route_layer(from_fn_with_state(readiness, health::gate))
                 .with_state(app),
         )
         .merge(health::routes(health))

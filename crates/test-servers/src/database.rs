@@ -124,6 +124,34 @@ impl TestDatabase {
         closed.len()
     }
 
+    /// Changes every table in a role's schema as migrations of a later version may, while programs
+    /// of this version run: adds a column, adds an index, or widens the type of each column that has
+    /// a wider one.
+    ///
+    /// # Panics
+    ///
+    /// If the server can't be reached, or a table could not be changed.
+    pub async fn change_tables(&self, role: &str, change: TableChange) {
+        let mut own = PgConnection::connect(&self.url(role))
+            .await
+            .expect("a connection of the role");
+        let tables: Vec<String> = sqlx::query_scalar(
+            "select relname::text from pg_class
+             where relnamespace = current_schema()::regnamespace and relkind in ('r', 'p')
+               and not relispartition and relname not like '%migrations'
+             order by relname",
+        )
+        .fetch_all(&mut own)
+        .await
+        .expect("tables");
+        for table in tables {
+            for statement in change.statements(&mut own, &table).await {
+                run(&mut own, statement).await;
+            }
+        }
+        close(own).await;
+    }
+
     /// How many of a role's sessions are in a transaction and do nothing in it.
     ///
     /// # Panics
@@ -186,6 +214,48 @@ impl Drop for TestDatabase {
             }
         });
     }
+}
+
+/// A change that leaves programs of an earlier version working, see
+/// [`TestDatabase::change_tables`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableChange {
+    /// Adds a column with a default.
+    AddColumn,
+    /// Adds an index on the column that was added.
+    AddIndex,
+    /// Widens the types of columns.
+    WidenColumns,
+}
+
+impl TableChange {
+    async fn statements(self, connection: &mut PgConnection, table: &str) -> Vec<String> {
+        match self {
+            Self::AddColumn => vec![format!(
+                "alter table {table} add column added_later text not null default 'later'"
+            )],
+            Self::AddIndex => vec![format!("create index on {table} (added_later)")],
+            Self::WidenColumns => widenings(connection, table).await,
+        }
+    }
+}
+
+/// The columns of a table that have a wider type which the program reads all the same. Not those
+/// that a partition key or a constraint between types is made of.
+async fn widenings(connection: &mut PgConnection, table: &str) -> Vec<String> {
+    sqlx::query_scalar(
+        "select format('alter table %I alter column %I type %s', $1, attname, case typname
+                    when 'int4' then 'bigint' when 'text' then 'varchar'
+                    when 'numeric' then 'numeric' else 'timestamptz(6)' end)
+         from pg_attribute join pg_type on pg_type.oid = atttypid
+         where attrelid = $1::regclass and attnum > 0 and not attisdropped
+           and attgenerated = '' and attidentity = ''
+           and typname in ('int4', 'text', 'numeric', 'timestamptz')",
+    )
+    .bind(table)
+    .fetch_all(connection)
+    .await
+    .expect("columns")
 }
 
 /// Roles belong to the server, not to one database, so tests that run at the same time ask for the

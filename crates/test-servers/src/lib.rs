@@ -50,7 +50,7 @@ mod management;
 pub use asyncapi::AsyncApiSchema;
 pub use broker::{Binding, Queue, TestBroker};
 pub use cut_off::cut_everywhere;
-pub use database::TestDatabase;
+pub use database::{TableChange, TestDatabase};
 pub use eventually::eventually;
 pub use fault_proxy::FaultProxy;
 pub use install_once::install_once;

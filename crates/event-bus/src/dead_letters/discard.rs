@@ -20,6 +20,10 @@ impl DeadLetters {
     /// # Errors
     ///
     /// If the database fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is cancel safe: the dead letter is deleted or it is not, in one transaction.
     pub async fn discard(&self, id: Uuid) -> Result<bool, sqlx::Error> {
         let discarded = sessions::transact!(&self.bus.pool, |connection| discard_within(
             connection,
@@ -35,6 +39,11 @@ impl DeadLetters {
     /// # Errors
     ///
     /// If the database fails. What was discarded before stays so; call it again.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is cancel safe: the pages that were committed stay deleted, and the next call
+    /// continues.
     pub async fn discard_all(
         &self,
         filter: &DeadLetterFilter,

@@ -57,6 +57,10 @@ impl DeadLetters {
     /// # Errors
     ///
     /// If the database fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is cancel safe.
     pub async fn list(
         &self,
         filter: &DeadLetterFilter,
@@ -74,6 +78,10 @@ impl DeadLetters {
     /// # Errors
     ///
     /// If the database fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is cancel safe.
     pub async fn count(&self, filter: &DeadLetterFilter) -> Result<u64, sqlx::Error> {
         sessions::transact!(&self.bus.pool, |connection| async {
             storage::plan_for_filters(connection).await?;
@@ -86,6 +94,10 @@ impl DeadLetters {
     /// # Errors
     ///
     /// If the database fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is cancel safe.
     pub async fn show(&self, id: Uuid) -> Result<Option<DeadLetterDetails>, sqlx::Error> {
         sessions::run!(&self.bus.pool, |connection| storage::show(connection, id))
     }

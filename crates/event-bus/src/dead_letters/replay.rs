@@ -68,6 +68,10 @@ impl DeadLetters {
     /// # Errors
     ///
     /// If the database fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is cancel safe: the dead letter is replayed or it is not, in one transaction.
     pub async fn replay(&self, id: Uuid) -> Result<ReplayOutcome, sqlx::Error> {
         let report = sessions::transact!(&self.bus.pool, |connection| async {
             let ids = storage::lock(connection, &[id]).await?;
@@ -91,6 +95,11 @@ impl DeadLetters {
     /// # Errors
     ///
     /// If the database fails. What was replayed before stays so; call it again.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is cancel safe: the pages that were committed stay replayed, and the next call
+    /// continues. Retries that it stored last may wait for the next poll.
     pub async fn replay_all(
         &self,
         filter: &DeadLetterFilter,

@@ -65,8 +65,14 @@ impl Groups {
     /// If it can't stand beside the others.
     pub(crate) async fn start(&self, plan: GroupPlan) -> Result<Arc<ActiveGroup>, StartError> {
         let active = self.add(plan)?;
+        self.run(&active).await;
+        Ok(active)
+    }
+
+    /// Starts the work of a group that was [added](Self::add).
+    pub(crate) async fn run(&self, active: &Arc<ActiveGroup>) {
         match active.group.partition {
-            None => self.start_workers(&active).await,
+            None => self.start_workers(active).await,
             Some(partition) => {
                 let spread = partitions::run(
                     self.pool.clone(),
@@ -75,14 +81,13 @@ impl Groups {
                     partition.of,
                     active.stop.clone(),
                 );
-                self.spawn(&active, spread);
+                self.spawn(active, spread);
             }
         }
         for _ in 0..active.dispatcher.settings.workers {
             let retrier = dispatcher::run_retrier(active.dispatcher.clone(), active.stop.clone());
-            self.spawn(&active, retrier);
+            self.spawn(active, retrier);
         }
-        Ok(active)
     }
 
     async fn start_workers(&self, active: &Arc<ActiveGroup>) {
@@ -100,7 +105,12 @@ impl Groups {
         }
     }
 
-    fn add(&self, plan: GroupPlan) -> Result<Arc<ActiveGroup>, StartError> {
+    /// Adds a group to the others, without any work yet.
+    ///
+    /// # Errors
+    ///
+    /// If it conflicts with them.
+    pub(crate) fn add(&self, plan: GroupPlan) -> Result<Arc<ActiveGroup>, StartError> {
         let mut active = self.lock();
         let others = active.values().flat_map(|group| {
             let entries = group.dispatcher.registry.entries();

@@ -24,6 +24,11 @@ impl EventBus {
     /// # Errors
     ///
     /// See [`RequestError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is cancel safe: a request changes nothing, and a response that arrives later is
+    /// ignored.
     pub async fn request<Q: Request>(
         &self,
         query: &Q,

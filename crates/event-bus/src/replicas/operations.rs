@@ -11,6 +11,10 @@ impl EventBus {
     /// # Errors
     ///
     /// If the database fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is cancel safe.
     pub async fn replica_filled<S: ReplicaStore>(&self) -> Result<bool, sqlx::Error> {
         let progress = sessions::run!(&self.pool, |connection| storage::find(connection, S::NAME))?;
         Ok(progress.is_some_and(|progress| progress.is_filled))
@@ -25,6 +29,11 @@ impl EventBus {
     /// # Errors
     ///
     /// If the database fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is cancel safe: the replica is to be filled again or it is not, in one
+    /// transaction.
     pub async fn refill<S: ReplicaStore>(&self) -> Result<(), sqlx::Error> {
         sessions::transact!(&self.pool, |connection| storage::refill(
             connection,

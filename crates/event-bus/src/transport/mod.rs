@@ -277,6 +277,11 @@ impl Receipt {
     }
 
     /// Acknowledges deliveries whose effects are committed.
+    ///
+    /// # Cancel safety
+    ///
+    /// This function is not cancel safe: if its future is dropped, some of the deliveries may not
+    /// be acknowledged. They are delivered again.
     pub async fn acknowledge(receipts: &[Self]) {
         for of_one_channel in receipts.chunk_by(|a, b| Arc::ptr_eq(&a.channel, &b.channel)) {
             let tags: Vec<u64> = of_one_channel.iter().map(|receipt| receipt.tag).collect();

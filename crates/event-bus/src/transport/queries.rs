@@ -143,11 +143,20 @@ impl Question {
     }
 
     /// Sends the reply. One that comes too late harms nobody.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is not cancel safe: if its future is dropped, the reply may not be sent.
     pub async fn reply(self, reply: Reply) {
         self.path.settle(Some(reply)).await;
     }
 
     /// Leaves it unanswered, since nobody waits any longer.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is not cancel safe: if its future is dropped, the request may be delivered
+    /// again.
     pub async fn give_up(self) {
         self.path.settle(None).await;
     }

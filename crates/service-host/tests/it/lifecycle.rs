@@ -1,6 +1,6 @@
 //! From the start to the end of a service, with servers that come late or go away.
 
-use crate::notes::Notes;
+use crate::notes::{self, Notes};
 use crate::support::{SOON, TestService, problem};
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -187,4 +187,71 @@ async fn the_document_describes_the_routes_and_that_all_may_refuse() {
     let page = service.get("/swagger-ui/").await;
     assert_eq!(page.status(), StatusCode::OK);
     assert!(page.text().await.unwrap().contains("swagger-ui"));
+}
+
+#[tokio::test]
+async fn a_program_works_with_a_schema_that_a_newer_one_has_migrated() {
+    let service = TestService::start_unmigrated().await;
+    service.migrate().await;
+    service.apply_unknown_migrations(None).await;
+    // What its next start does.
+    service.migrate().await;
+    service.wait_until_ready().await;
+    service.create_note("works").await;
+}
+
+#[tokio::test]
+async fn a_program_refuses_a_schema_that_requires_a_newer_one_and_says_so() {
+    for table in ["_event_bus_migrations", "_sqlx_migrations"] {
+        let service = TestService::start_unmigrated().await;
+        service.migrate().await;
+        service.apply_unknown_migrations(Some(table)).await;
+        let pool = service.database.pool("notes").await;
+        let of_bus = event_bus::migrate(&pool).await;
+        let of_service = event_bus::run_migrations(&pool, &notes::MIGRATOR).await;
+        let refused = of_bus.and(of_service).expect_err("it is refused");
+        let text = refused.to_string();
+        for part in [
+            format!("version 9999 of `{table}`"),
+            "requires a program that knows version 9998".to_owned(),
+            "start a newer program".to_owned(),
+        ] {
+            assert!(text.contains(&part), "{text}");
+        }
+        // Another instance of the same program does not become ready over it, either.
+        let other = service.start_another().await;
+        let url = format!("http://{}/health/ready", other.http_addr);
+        eventually("it reports the schema", SOON, async || {
+            let report = service.client.get(&url).send().await.ok()?;
+            assert_eq!(report.status(), StatusCode::SERVICE_UNAVAILABLE);
+            let report: Value = report.json().await.ok()?;
+            (report["checks"]["service"] == "incompatible_schema").then_some(())
+        })
+        .await;
+        other.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn an_applied_migration_that_was_edited_is_an_error() {
+    let service = TestService::start().await;
+    let pool = service.database.pool("notes").await;
+    for table in ["_event_bus_migrations", "_sqlx_migrations"] {
+        let edit = format!("update {table} set checksum = '' where version = 1");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(edit))
+            .execute(&pool)
+            .await
+            .unwrap();
+    }
+    let of_bus = event_bus::migrate(&pool).await;
+    let of_service = event_bus::run_migrations(&pool, &notes::MIGRATOR).await;
+    for result in [of_bus, of_service] {
+        let error = result.expect_err("it is refused").to_string();
+        assert!(error.contains("has been modified"), "{error}");
+    }
+    // The lock that migrations take went with the failure: the bus's relay has the only one.
+    eventually("no lock is left", SOON, async || {
+        (service.database.advisory_locks("notes").await <= 1).then_some(())
+    })
+    .await;
 }

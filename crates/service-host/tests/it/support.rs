@@ -52,11 +52,45 @@ impl TestService {
         }
     }
 
+    /// Another instance of the service on the same servers.
+    pub(crate) async fn start_another(&self) -> RunningService {
+        let config = HostConfig::local(
+            self.database.url("notes"),
+            self.broker.url(),
+            self.issuer.jwks_url(),
+        );
+        service_host::start::<Notes>(config, NoSettings {})
+            .await
+            .expect("it starts")
+    }
+
     /// What `notes migrate` does.
     pub(crate) async fn migrate(&self) {
         let pool = self.database.pool("notes").await;
         event_bus::migrate(&pool).await.expect("the bus's tables");
-        notes::MIGRATOR.run(&pool).await.expect("the notes' table");
+        let notes = event_bus::run_migrations(&pool, &notes::MIGRATOR).await;
+        notes.expect("the notes' table");
+    }
+
+    /// What a newer program's `migrate` leaves: migrations that this one does not know, the last of
+    /// them 9999. Those of one table may require a program that knows 9998.
+    pub(crate) async fn apply_unknown_migrations(&self, incompatible: Option<&str>) {
+        let pool = self.database.pool("notes").await;
+        for table in ["_event_bus_migrations", "_sqlx_migrations"] {
+            let insert = format!(
+                "insert into {table} (version, description, success, checksum, execution_time)
+                 values (9998, 'newer', true, '', 0), (9999, 'newest', true, '', 0)"
+            );
+            let insert = sqlx::AssertSqlSafe(insert);
+            sqlx::query(insert).execute(&pool).await.expect("inserted");
+        }
+        if let Some(table) = incompatible {
+            sqlx::query("insert into schema_requirements values ($1, 9998)")
+                .bind(table)
+                .execute(&pool)
+                .await
+                .expect("inserted");
+        }
     }
 
     pub(crate) async fn wait_until_ready(&self) {

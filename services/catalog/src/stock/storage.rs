@@ -201,7 +201,7 @@ pub(crate) async fn restock(
 ) -> Result<Option<StockCount>, sqlx::Error> {
     sqlx::query_scalar!(
         r#"update products set stock_count = stock_count + $2 where id = $1
-           returning stock_count as "stock_count: StockCount""#,
+           returning stock_count::int as "stock_count!: StockCount""#,
         product.0,
         quantity.get(),
     )

@@ -12,4 +12,5 @@ mod products;
 mod refusals;
 mod releasing;
 mod reserving;
+mod sessions;
 mod support;

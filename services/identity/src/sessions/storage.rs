@@ -160,12 +160,12 @@ pub(super) async fn count_failure(
     memory: f64,
 ) -> Result<i32, sqlx::Error> {
     query_scalar!(
-        "insert into failed_sign_ins as known (user_name, failures, blocked_until, expires_at)
+        r#"insert into failed_sign_ins as known (user_name, failures, blocked_until, expires_at)
          values (lower($1), 1, now(), now() + make_interval(secs => $2))
          on conflict (user_name) do update
          set failures = case when known.expires_at <= now() then 1 else known.failures + 1 end,
              expires_at = excluded.expires_at
-         returning failures",
+         returning failures::int as "failures!""#,
         user_name,
         memory,
     )

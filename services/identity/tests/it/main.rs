@@ -8,6 +8,7 @@
 mod asyncapi;
 mod authorization;
 mod command_line;
+mod database_sessions;
 mod document;
 mod events;
 mod keys;

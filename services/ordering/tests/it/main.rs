@@ -15,5 +15,6 @@ mod products;
 mod reading;
 mod refusals;
 mod replicas;
+mod sessions;
 mod stock;
 mod support;

@@ -93,8 +93,18 @@ impl Calls<'_> {
             let subscription = shop.subscribe(group).await.expect("it subscribes");
             subscription.unsubscribe().await
         };
+        let first = self.next.get() + 1;
         let unsubscribed = cut_everywhere("subscribe", || subscribe(self.order())).await;
         unsubscribed.expect("it unsubscribes");
+        // Each name is free again, so whatever was begun under it is gone.
+        for number in first..=self.next.get() {
+            test_servers::eventually("the name is free again", BOUND, async || {
+                let name: &'static str = format!("late-{number}").leak();
+                let group = ConsumerGroup::new(name).handle::<Reserved, _>(Effect::named(name));
+                shop.subscribe(group).await.ok()?.unsubscribe().await.ok()
+            })
+            .await;
+        }
     }
 
     async fn look_after_dead_letters(&self) {

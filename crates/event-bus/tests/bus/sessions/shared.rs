@@ -62,7 +62,7 @@ async fn a_bus_works_on_sessions_that_others_left_in_a_failed_transaction(ground
 
 /// A future of a unit of work that is dropped leaves the session for the others to use.
 #[tokio::test]
-async fn a_pool_of_one_session_survives_dropped_futures() {
+async fn a_pool_of_few_sessions_survives_dropped_futures() {
     let ground = Ground::in_memory().await;
     let pool = full_pool(&ground.database.url("shop"), 3).await;
     let shutdown = CancellationToken::new();

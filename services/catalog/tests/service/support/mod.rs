@@ -117,6 +117,11 @@ impl TestCatalog {
         }
     }
 
+    /// The access token of the manager.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
     /// The service that orders, as far as the catalog knows it.
     pub(crate) async fn ordering(&self) -> Ordering {
         Ordering::start(&self.servers).await

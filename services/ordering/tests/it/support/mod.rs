@@ -11,7 +11,7 @@ use event_contracts::catalog::{
 };
 use event_contracts::identity::UserEto;
 use ordering::{Ordering, Settings};
-use service_host::{HostConfig, RunningService, Service as _, TestIssuer};
+use service_host::{HostConfig, RunningService, Service as _, TestCall, TestIssuer};
 use sqlx::PgPool;
 use test_servers::{TestBroker, TestDatabase, eventually};
 
@@ -76,6 +76,28 @@ impl Shop {
     /// The URL of a path of ordering.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.running.http_addr)
+    }
+
+    /// Handles a request inside the process.
+    pub(crate) async fn call(&self, call: &TestCall) -> (reqwest::StatusCode, serde_json::Value) {
+        self.running.call(call).await
+    }
+
+    pub(crate) fn database(&self) -> &TestDatabase {
+        &self._database
+    }
+
+    /// Waits until no session of ordering's is in a transaction that nobody goes on with, and the
+    /// relay's lock is the only one.
+    pub(crate) async fn expect_nothing_open(&self) {
+        eventually("no transaction is left open", SOON, async || {
+            (self._database.idle_transactions("ordering").await == 0).then_some(())
+        })
+        .await;
+        eventually("the relay's is the only lock", SOON, async || {
+            (self._database.advisory_locks("ordering").await == 1).then_some(())
+        })
+        .await;
     }
 
     /// The broker's URL, for another participant.
