@@ -11,10 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{BOUND, Effect, Ground, Placed, Running, quick};
 
-/// The sessions that hold an advisory lock, with how long ago their transaction began.
+/// The sessions that hold the lock of this schema's relay.
 const LEADERS: &str = "select count(*) from pg_locks
     where locktype = 'advisory' and granted
-      and database = (select oid from pg_database where datname = current_database())";
+      and database = (select oid from pg_database where datname = current_database())
+      and (classid::bigint << 32 | objid::bigint)
+          = hashtextextended('event_bus_relay.' || current_schema(), 0)";
 
 async fn start_stock(ground: &Ground) -> Running {
     let stock = ground.participant("stock").await;
