@@ -14,6 +14,7 @@ use crate::dead_letters::DeadLetters;
 use crate::envelope::{Envelope, Lineage, PublishError};
 use crate::groups::{self, Groups};
 use crate::health::BusHealth;
+use crate::instances::Presence;
 use crate::message::{Message, Posted};
 use crate::replicas::{ReplicaEntry, ReplicaState};
 use crate::running::Running;
@@ -110,6 +111,7 @@ impl EventBus {
         let mut problems = self.transport.problems();
         problems.extend(self.groups.conditions.problems());
         BusHealth {
+            broker: self.transport.connection(),
             broker_connected: self.transport.connected(),
             paused_handlers: self.groups.paused(),
             unfilled_replicas: unfilled.map(|replica| replica.name).collect(),
@@ -142,7 +144,7 @@ impl EventBus {
     /// If the group can't stand beside the others, see [`StartError`].
     pub async fn subscribe(&self, group: ConsumerGroup) -> Result<Subscription, StartError> {
         let plan = group.resolve(&self.publisher.service, &self.settings)?;
-        let active = self.groups.start(plan).await?;
+        let active = self.groups.subscribe(plan).await?;
         let subscription = Subscription::new(self.groups.clone(), active);
         Tentative::new(subscription.clone()).bound().await;
         Ok(subscription)
@@ -175,14 +177,17 @@ impl EventBus {
             abandon: CancellationToken::new(),
             tasks: TaskTracker::new(),
             conditions: Conditions::default(),
+            presence: Presence::new(),
             active: Mutex::default(),
         });
+        builder.transport.connect();
         let running = Running::start(&groups, &builder.settings);
         let at_once = builder.settings.answers_at_once;
         running.answer(&groups, builder.responders, at_once).await;
         for plan in plans.into_iter().filter(|plan| !plan.handlers.is_empty()) {
             groups.start(plan).await?;
         }
+        running.watch_instances(&groups);
         let bus = Self {
             pool: builder.pool,
             publisher,

@@ -40,6 +40,8 @@ mod housekeeping;
 #[cfg(feature = "postgres")]
 mod inbox;
 #[cfg(feature = "postgres")]
+mod instances;
+#[cfg(feature = "postgres")]
 mod kill_switch;
 #[cfg(feature = "postgres")]
 mod migrate;
