@@ -118,7 +118,7 @@ pub use {
     settings::BusSettings,
     start_error::StartError,
     subscription::Subscription,
-    transport::InMemory,
+    transport::{ConnectionState, InMemory},
     unit_of_work::UnitOfWork,
 };
 

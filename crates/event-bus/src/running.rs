@@ -7,11 +7,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::groups::Groups;
-use crate::{housekeeping, instances};
 use crate::queries::ResponderEntry;
 use crate::relay::Relay;
 use crate::settings::BusSettings;
 use crate::transport::{Desk, Transport};
+use crate::{housekeeping, instances};
 
 /// What runs behind an [`EventBus`](crate::EventBus).
 pub(crate) struct Running {

@@ -45,7 +45,7 @@ impl Management {
             .unwrap_or_else(|error| panic!("the management API's {path:?}: {error}"))
     }
 
-    pub(crate) async fn put(&self, path: &[&str], body: &'static str) {
+    pub(crate) async fn put(&self, path: &[&str], body: impl Into<reqwest::Body>) {
         let request = self.request(Method::PUT, path, "");
         send(
             request

@@ -256,7 +256,9 @@ impl Groups {
     /// The names of the handlers of all groups.
     pub(crate) fn handler_names(&self) -> Vec<String> {
         let active = self.lock();
-        let names = active.values().flat_map(|g| g.dispatcher.registry.handler_names());
+        let names = active
+            .values()
+            .flat_map(|g| g.dispatcher.registry.handler_names());
         names.map(str::to_owned).collect()
     }
 

@@ -60,9 +60,19 @@ impl Share {
         let registered = groups.presence.registered.cancelled();
         stop.run_until_cancelled(registered).await;
         let mut renewed_at = Instant::now();
+        let mut was_connected = true;
         while !stop.is_cancelled() {
-            match self.renew().await {
-                Ok(mine) => {
+            let is_connected = groups.transport.connected();
+            let renewed = match is_connected || was_connected {
+                true => self.renew().await.map(Some),
+                // Without the broker it can't work on its share: the others take it. It stays where
+                // it is, since it consumes again as soon as it is connected.
+                false => self.leave().await.map(|()| None),
+            };
+            was_connected = is_connected;
+            match renewed {
+                Ok(None) => renewed_at = Instant::now(),
+                Ok(Some(mine)) => {
                     renewed_at = Instant::now();
                     self.hold(&mine, &stop).await;
                     if mine.is_empty() && groups.presence.swept.is_cancelled() {
@@ -92,6 +102,10 @@ impl Share {
         let rank = members.iter().position(|member| *member == self.member);
         let is_mine = |partition: &u16| rank == Some(usize::from(*partition) % members.len());
         Ok((0..self.partitions).filter(is_mine).collect())
+    }
+
+    async fn leave(&self) -> Result<(), sqlx::Error> {
+        members::leave(&self.groups.pool, &self.group().name, self.member).await
     }
 
     /// Works on these partitions and no others.
@@ -150,8 +164,7 @@ impl Share {
         }
         self.workers.close();
         self.workers.wait().await;
-        let group = self.active.group.name.clone();
-        if let Err(error) = members::leave(&self.groups.pool, &group, self.member).await {
+        if let Err(error) = self.leave().await {
             tracing::debug!(%error, "could not leave a group; the others will notice");
         }
     }

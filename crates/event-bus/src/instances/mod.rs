@@ -118,10 +118,7 @@ pub(crate) async fn record_subscription(groups: &Groups, group: &str) -> Result<
 /// # Errors
 ///
 /// If the database fails.
-pub(crate) async fn record_unsubscription(
-    groups: &Groups,
-    group: &str,
-) -> Result<(), sqlx::Error> {
+pub(crate) async fn record_unsubscription(groups: &Groups, group: &str) -> Result<(), sqlx::Error> {
     storage::unsubscribe(&groups.pool, &groups.publisher.service, group).await
 }
 
@@ -167,7 +164,9 @@ impl Watch {
     async fn sweep(&self) -> Result<(), sqlx::Error> {
         let (pool, service) = (&self.groups.pool, &self.groups.publisher.service);
         let mut connection = pool.acquire().await?;
-        let is_clean = storage::unwanted(&mut connection, service).await?.is_empty();
+        let is_clean = storage::unwanted(&mut connection, service)
+            .await?
+            .is_empty();
         drop(connection);
         if is_clean {
             self.groups.presence.swept.cancel();

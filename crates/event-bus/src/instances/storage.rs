@@ -162,10 +162,7 @@ pub(super) async fn unsubscribe(
 }
 
 /// The subscriptions that were unsubscribed.
-pub(super) async fn unsubscribed(
-    pool: &PgPool,
-    service: &str,
-) -> Result<Vec<String>, sqlx::Error> {
+pub(super) async fn unsubscribed(pool: &PgPool, service: &str) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar!(
         "select distinct group_name from bus_bindings
          where service = $1 and subscribed and not bound",

@@ -19,8 +19,8 @@ use crate::envelope::Envelope;
 use crate::health::HealthProblem;
 use crate::message::Message;
 use crate::transport::{
-    Capabilities, ConnectionState, Desk, Group, InMemory, NoReply, Questions, Reply, Settlement, Subscription,
-    Transport, TransportError,
+    Capabilities, ConnectionState, Desk, Group, InMemory, NoReply, Questions, Reply, Settlement,
+    Subscription, Transport, TransportError,
 };
 
 /// A transport around another one, for tests: it remembers what was published, knows what is under

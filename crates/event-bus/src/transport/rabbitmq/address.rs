@@ -11,7 +11,9 @@ const HEARTBEAT_SECONDS: u16 = 10;
 
 /// An address is not one of AMQP. The address is not repeated, as it may hold a password.
 #[derive(Debug, thiserror::Error)]
-#[error("address {number} of {count} is not an AMQP address (amqp://user:password@host:port/vhost): {fault}")]
+#[error(
+    "address {number} of {count} is not an AMQP address (amqp://user:password@host:port/vhost): {fault}"
+)]
 pub struct InvalidAddress {
     number: usize,
     count: usize,

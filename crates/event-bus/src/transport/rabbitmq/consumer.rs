@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::acknowledging::ChannelAcknowledge;
 use super::connection::Supervised;
-use super::declaring::{DeclareError, is_soft};
+use super::declaring::is_soft;
 use super::upkeep::Upkeep;
 use super::{topology, wire};
 use crate::conditions::Conditions;
@@ -65,7 +65,15 @@ enum End {
     /// The broker cancelled the consumer or closed the channel.
     Interrupted { reason: String, is_timeout: bool },
     /// It could not be begun.
-    Failed(DeclareError),
+    Failed(OpenError),
+}
+
+/// Why consuming could not be begun.
+enum OpenError {
+    /// The topology is not as it should be, which is reported for the group.
+    Topology,
+    /// The queue exists and can't be consumed.
+    Queue(lapin::Error),
 }
 
 impl QueueConsumer {
@@ -81,7 +89,11 @@ impl QueueConsumer {
                 End::Left => break,
                 End::Disconnected => delay = Duration::ZERO,
                 End::Failed(error) => {
-                    self.conditions.raise(&subject, self.explain(&error));
+                    if let OpenError::Queue(error) = error {
+                        self.conditions.raise(&subject, explain(&error));
+                    } else {
+                        self.conditions.clear(&subject);
+                    }
                     delay = (delay * 2).clamp(FIRST_DELAY, LONGEST_DELAY);
                 }
                 End::Interrupted { reason, is_timeout } => {
@@ -89,7 +101,7 @@ impl QueueConsumer {
                     // The queue may have been deleted, perhaps with more.
                     self.upkeep.distrust().await;
                     timed_out_after = is_timeout.then(|| began.elapsed());
-                    delay = match began.elapsed() > SETTLED {
+                    delay = match is_timeout || began.elapsed() > SETTLED {
                         true => Duration::ZERO,
                         false => (delay * 2).clamp(FIRST_DELAY, LONGEST_DELAY),
                     };
@@ -107,15 +119,6 @@ impl QueueConsumer {
         match self.source {
             Source::Group => topology::queue_of(&self.group),
             Source::Dead => topology::dead_queue(&self.group.name),
-        }
-    }
-
-    fn explain(&self, error: &DeclareError) -> String {
-        match error {
-            DeclareError::Broker(error) if is_soft(error, AMQPSoftError::ACCESSREFUSED) => {
-                format!("the user may not consume it ({error}); grant the permission `read` for it")
-            }
-            error => format!("can't be consumed: {error}"),
         }
     }
 
@@ -212,18 +215,16 @@ impl QueueConsumer {
         End::Left
     }
 
-    async fn open(
-        &self,
-        connection: &Arc<Connection>,
-    ) -> Result<(Channel, Consumer), DeclareError> {
-        let is_bound = self.upkeep.establish(connection).await?;
+    async fn open(&self, connection: &Arc<Connection>) -> Result<(Channel, Consumer), OpenError> {
+        let established = self.upkeep.establish(connection).await;
+        let is_bound = established.map_err(|_| OpenError::Topology)?;
         let begun = async {
             let channel = connection.create_channel().await?;
             channel
                 .basic_qos(self.group.prefetch, BasicQosOptions::default())
                 .await?;
             let consumer = subscribe(&channel, &self.queue()).await?;
-            Ok::<_, lapin::Error>((channel, consumer))
+            Ok((channel, consumer))
         };
         match begun.await {
             Ok(begun) => {
@@ -234,10 +235,19 @@ impl QueueConsumer {
             }
             Err(error) => {
                 self.upkeep.distrust().await;
-                Err(error.into())
+                Err(OpenError::Queue(error))
             }
         }
     }
+}
+
+fn explain(error: &lapin::Error) -> String {
+    if is_soft(error, AMQPSoftError::ACCESSREFUSED) {
+        return format!(
+            "the user may not consume it ({error}); grant the permission `read` for it"
+        );
+    }
+    format!("can't be consumed: {error}")
 }
 
 async fn subscribe(channel: &Channel, queue: &str) -> lapin::Result<Consumer> {

@@ -13,10 +13,13 @@ use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DeclareError {
     #[error(
-        "{0} does not exist and the user may not create it; \
-         create it, or grant the user the permission `configure` for it"
+        "{resource} does not exist and the user may not create it ({source}); \
+         create it, or grant the permission"
     )]
-    Missing(Resource),
+    Missing {
+        resource: Resource,
+        source: lapin::Error,
+    },
     #[error(
         "{resource} can't be declared ({source}); \
          if it exists with other properties, such as another type, delete it or rename it"
@@ -126,8 +129,8 @@ impl<'a> Declaring<'a> {
                 self.recreated.push(resource);
                 Ok(())
             }
-            Err(error) if is_soft(&error, AMQPSoftError::ACCESSREFUSED) => {
-                Err(DeclareError::Missing(resource))
+            Err(source) if is_soft(&source, AMQPSoftError::ACCESSREFUSED) => {
+                Err(DeclareError::Missing { resource, source })
             }
             Err(source) => Err(self.refusal(resource, source)),
         }
@@ -178,7 +181,8 @@ impl<'a> Declaring<'a> {
             .channel
             .queue_bind(queue.clone(), source, key.into(), options, arguments)
             .await;
-        self.note_binding(bound, exchange, key, queue.as_str()).await
+        self.note_binding(bound, exchange, key, queue.as_str())
+            .await
     }
 
     pub(super) async fn bind_exchange(

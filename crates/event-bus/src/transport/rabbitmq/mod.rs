@@ -38,8 +38,8 @@ use self::queries::{Asker, ReplyChannel};
 pub(crate) use self::topology::{exchange_of, queues_of};
 use self::upkeep::Upkeeps;
 use super::{
-    Capabilities, ConnectionState, Desk, Group, NoReply, Questions, Reply, Settlement, Subscription, Transport,
-    TransportError,
+    Capabilities, ConnectionState, Desk, Group, NoReply, Questions, Reply, Settlement,
+    Subscription, Transport, TransportError,
 };
 use crate::conditions::Conditions;
 use crate::envelope::Envelope;

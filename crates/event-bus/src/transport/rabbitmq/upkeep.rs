@@ -46,11 +46,7 @@ struct Established {
 }
 
 impl Upkeep {
-    fn new(
-        group: &Group,
-        conditions: Conditions,
-        setting_up: Arc<tokio::sync::Mutex<()>>,
-    ) -> Self {
+    fn new(group: &Group, conditions: Conditions, setting_up: Arc<tokio::sync::Mutex<()>>) -> Self {
         Self {
             group: group.clone(),
             bindings: Mutex::new(group.bindings.clone()),
@@ -122,11 +118,7 @@ impl Upkeep {
     }
 
     /// Declares everything, and reports what is wrong.
-    async fn declare(
-        &self,
-        connection: &Connection,
-        mode: Mode,
-    ) -> Result<Declared, DeclareError> {
+    async fn declare(&self, connection: &Connection, mode: Mode) -> Result<Declared, DeclareError> {
         let _setting_up = self.setting_up.lock().await;
         let subject = format!("group {}", self.group.name);
         let group = Group {
