@@ -178,6 +178,10 @@ impl QueueConsumer {
             let next = tokio::select! {
                 biased;
                 () = self.cancelled.cancelled() => break,
+                () = self.upkeep.bound.cancelled(), if !self.bound.is_cancelled() => {
+                    self.bound.cancel();
+                    continue;
+                }
                 next = consumer.next() => next,
                 () = &mut cleared, if !is_cleared => {
                     is_cleared = true;
@@ -217,7 +221,7 @@ impl QueueConsumer {
 
     async fn open(&self, connection: &Arc<Connection>) -> Result<(Channel, Consumer), OpenError> {
         let established = self.upkeep.establish(connection).await;
-        let is_bound = established.map_err(|_| OpenError::Topology)?;
+        established.map_err(|_| OpenError::Topology)?;
         let begun = async {
             let channel = connection.create_channel().await?;
             channel
@@ -226,18 +230,11 @@ impl QueueConsumer {
             let consumer = subscribe(&channel, &self.queue()).await?;
             Ok((channel, consumer))
         };
-        match begun.await {
-            Ok(begun) => {
-                if is_bound {
-                    self.bound.cancel();
-                }
-                Ok(begun)
-            }
-            Err(error) => {
-                self.upkeep.distrust().await;
-                Err(OpenError::Queue(error))
-            }
+        let begun = begun.await;
+        if begun.is_err() {
+            self.upkeep.distrust().await;
         }
+        begun.map_err(OpenError::Queue)
     }
 }
 

@@ -33,16 +33,11 @@ pub(super) struct Upkeep {
     /// connection is just creating is answered that it exists, and consuming from it then closes
     /// the connection (RabbitMQ 3.10). All groups of a transport share it.
     setting_up: Arc<tokio::sync::Mutex<()>>,
-    established: tokio::sync::Mutex<Established>,
-}
-
-/// What is known of the topology. Locked during each change of it.
-#[derive(Debug, Default)]
-struct Established {
-    /// The connection on which everything was declared last.
-    on: Weak<Connection>,
-    /// Whether all bindings were made.
-    is_bound: bool,
+    /// The connection on which everything was declared last. Locked during each change of the
+    /// topology.
+    established_on: tokio::sync::Mutex<Weak<Connection>>,
+    /// Cancelled once all bindings were made.
+    pub(super) bound: CancellationToken,
 }
 
 impl Upkeep {
@@ -52,7 +47,8 @@ impl Upkeep {
             bindings: Mutex::new(group.bindings.clone()),
             conditions,
             setting_up,
-            established: tokio::sync::Mutex::default(),
+            established_on: tokio::sync::Mutex::default(),
+            bound: CancellationToken::new(),
         }
     }
 
@@ -64,26 +60,19 @@ impl Upkeep {
             && *self.bindings() == group.bindings
     }
 
-    /// Declares everything that the group needs, once for each connection. Returns whether the
-    /// group is bound for everything it is meant to be bound for.
-    pub(super) async fn establish(
-        &self,
-        connection: &Arc<Connection>,
-    ) -> Result<bool, DeclareError> {
-        let mut established = self.established.lock().await;
-        let is_current = |on: Arc<Connection>| Arc::ptr_eq(&on, connection);
-        if established.on.upgrade().is_some_and(is_current) {
-            return Ok(established.is_bound);
+    /// Declares everything that the group needs, once for each connection.
+    pub(super) async fn establish(&self, connection: &Arc<Connection>) -> Result<(), DeclareError> {
+        let mut established_on = self.established_on.lock().await;
+        if !is_same(&established_on, connection) {
+            self.declare(connection, Mode::Declare).await?;
+            *established_on = Arc::downgrade(connection);
         }
-        let declared = self.declare(connection, Mode::Declare).await?;
-        established.on = Arc::downgrade(connection);
-        established.is_bound = declared.refused_bindings.is_empty();
-        Ok(established.is_bound)
+        Ok(())
     }
 
     /// Lets the next [`establish`](Self::establish) declare everything again.
     pub(super) async fn distrust(&self) {
-        self.established.lock().await.on = Weak::new();
+        *self.established_on.lock().await = Weak::new();
     }
 
     /// Checks the topology every few seconds for as long as the group has members.
@@ -105,42 +94,62 @@ impl Upkeep {
     }
 
     async fn check(&self, connection: &Arc<Connection>) {
-        let mut established = self.established.lock().await;
-        let is_current = |on: Arc<Connection>| Arc::ptr_eq(&on, connection);
-        if !established.on.upgrade().is_some_and(is_current) {
-            // The members declare it themselves before they consume, and report why they can't.
-            return;
-        }
-        match self.declare(connection, Mode::Check).await {
-            Ok(declared) => established.is_bound = declared.refused_bindings.is_empty(),
-            Err(_) => established.on = Weak::new(),
+        let established_on = self.established_on.lock().await;
+        // Before, the members declare it themselves, and report why they can't.
+        if is_same(&established_on, connection) {
+            // What is wrong is reported, and checked again.
+            let _ = self.declare(connection, Mode::Check).await;
         }
     }
 
     /// Declares everything, and reports what is wrong.
-    async fn declare(&self, connection: &Connection, mode: Mode) -> Result<Declared, DeclareError> {
+    async fn declare(&self, connection: &Connection, mode: Mode) -> Result<(), DeclareError> {
         let _setting_up = self.setting_up.lock().await;
-        let subject = format!("group {}", self.group.name);
+        let subject = subject_of(&self.group);
         let group = Group {
             bindings: self.bindings().clone(),
             ..self.group.clone()
         };
-        let declared = declare(connection, mode, &group).await;
-        match &declared {
-            Ok(declared) => match declared.problem() {
-                Some(problem) => self.conditions.raise(&subject, problem),
-                None => self.conditions.clear(&subject),
-            },
-            // A lost connection is reported once, for all groups.
-            Err(_) if !connection.status().connected() => {}
-            Err(error) => self.conditions.raise(&subject, error.to_string()),
+        match declare(connection, mode, &group).await {
+            Ok(declared) => {
+                if declared.refused_bindings.is_empty() {
+                    self.bound.cancel();
+                }
+                match declared.problem() {
+                    Some(problem) => self.conditions.raise(&subject, problem),
+                    None => self.conditions.clear(&subject),
+                }
+                Ok(())
+            }
+            Err(error) => {
+                // A lost connection is reported once, for all groups.
+                if connection.status().connected() {
+                    self.conditions.raise(&subject, error.to_string());
+                }
+                Err(error)
+            }
         }
-        declared
     }
 
     fn bindings(&self) -> MutexGuard<'_, Vec<Binding>> {
         self.bindings.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Drop for Upkeep {
+    /// What was wrong with a group that has no members left concerns no one.
+    fn drop(&mut self) {
+        self.conditions.clear(&subject_of(&self.group));
+    }
+}
+
+fn subject_of(group: &Group) -> String {
+    format!("group {}", group.name)
+}
+
+fn is_same(established_on: &Weak<Connection>, connection: &Arc<Connection>) -> bool {
+    let established_on = established_on.upgrade();
+    established_on.is_some_and(|on| Arc::ptr_eq(&on, connection))
 }
 
 /// What a declaration came to.
@@ -230,7 +239,7 @@ impl Upkeeps {
         }
         // A declaration that has begun may still bind them.
         for upkeep in of_group {
-            drop(upkeep.established.lock().await);
+            drop(upkeep.established_on.lock().await);
         }
     }
 
