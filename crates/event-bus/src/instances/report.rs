@@ -100,12 +100,12 @@ impl Report {
                     );
                     problems.insert(format!("group {}", group.name), reason);
                 }
-                Ok(Ok(Some(0))) => {}
                 Ok(Ok(None)) => storage::delete_group(&groups.pool, service, &group).await?,
                 Ok(Err(error)) => {
                     tracing::debug!(group = group.name, %error, "can't count a group's messages");
                 }
-                Err(_) => {}
+                // Empty, or unknown: the next count may say more.
+                Ok(Ok(Some(0))) | Err(_) => {}
             }
         }
         Ok(())
