@@ -14,6 +14,7 @@ use crate::dead_letters::DeadLetters;
 use crate::envelope::{Envelope, Lineage, PublishError};
 use crate::groups::{self, Groups};
 use crate::health::BusHealth;
+use crate::instances::Presence;
 use crate::message::{Message, Posted};
 use crate::replicas::{ReplicaEntry, ReplicaState};
 use crate::running::Running;
@@ -127,6 +128,7 @@ impl EventBus {
         let mut problems = self.transport.problems();
         problems.extend(self.groups.conditions.problems());
         BusHealth {
+            broker: self.transport.connection(),
             broker_connected: self.transport.connected(),
             paused_handlers: self.groups.paused(),
             unfilled_replicas: unfilled.map(|replica| replica.name).collect(),
@@ -169,11 +171,11 @@ impl EventBus {
     /// keeps its messages for the next subscription.
     pub async fn subscribe(&self, group: ConsumerGroup) -> Result<Subscription, StartError> {
         let plan = group.resolve(&self.publisher.service, &self.settings)?;
-        let active = self.groups.add(plan)?;
+        let active = self.groups.add(plan, true)?;
         let subscription = Subscription::new(self.groups.clone(), active.clone());
         // From the first await point on, dropping the future removes the group.
         let tentative = Tentative::new(subscription.clone());
-        self.groups.run(&active).await;
+        self.groups.subscribe(&active).await;
         tentative.bound().await;
         Ok(subscription)
     }
@@ -209,14 +211,17 @@ impl EventBus {
             abandon: CancellationToken::new(),
             tasks: TaskTracker::new(),
             conditions: Conditions::default(),
+            presence: Presence::new(),
             active: Mutex::default(),
         });
+        builder.transport.connect();
         let running = Running::start(&groups, &builder.settings);
         let at_once = builder.settings.answers_at_once;
         running.answer(&groups, builder.responders, at_once).await;
         for plan in plans.into_iter().filter(|plan| !plan.handlers.is_empty()) {
             groups.start(plan).await?;
         }
+        running.watch_instances(&groups);
         let bus = Self {
             pool: builder.pool,
             publisher,

@@ -40,6 +40,8 @@ mod housekeeping;
 #[cfg(feature = "postgres")]
 mod inbox;
 #[cfg(feature = "postgres")]
+mod instances;
+#[cfg(feature = "postgres")]
 mod kill_switch;
 #[cfg(feature = "postgres")]
 mod lease;
@@ -129,7 +131,7 @@ pub use {
     settings::BusSettings,
     start_error::StartError,
     subscription::Subscription,
-    transport::InMemory,
+    transport::{ConnectionState, InMemory},
     unit_of_work::UnitOfWork,
 };
 

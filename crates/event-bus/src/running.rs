@@ -7,11 +7,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::groups::Groups;
-use crate::housekeeping;
 use crate::queries::ResponderEntry;
 use crate::relay::Relay;
 use crate::settings::BusSettings;
 use crate::transport::{Desk, Transport};
+use crate::{housekeeping, instances};
 
 /// What runs behind an [`EventBus`](crate::EventBus).
 pub(crate) struct Running {
@@ -71,6 +71,12 @@ impl Running {
             let answering = responder.answer_all(questions, groups.shutdown.clone());
             self.spawn(&self.handling, answering);
         }
+    }
+
+    /// Records this instance and what its groups are bound for, until shut down. Only when all
+    /// groups are known: a binding of one that is not would be removed.
+    pub(crate) fn watch_instances(&self, groups: &Arc<Groups>) {
+        self.spawn(&self.handling, instances::run(groups.clone()));
     }
 
     fn spawn(&self, tracker: &TaskTracker, task: impl Future<Output = ()> + Send + 'static) {

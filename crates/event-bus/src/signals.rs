@@ -31,6 +31,7 @@ const DEAD_LETTERS: &str = "event_bus.dead_letters";
 const DEAD_LETTERS_REMOVED: &str = "event_bus.dead_letters.removed";
 const DEAD_LETTERS_WAITING: &str = "event_bus.dead_letters.waiting";
 const HANDLER_PAUSED: &str = "event_bus.handler.paused";
+const STRANDED: &str = "event_bus.stranded_messages";
 const CONNECTS: &str = "event_bus.broker.connects";
 
 /// Gives the recorder units and meanings, once in a process.
@@ -127,6 +128,11 @@ fn describe_gauges() {
             Unit::Count,
             "1 while a handler is paused because it fails nearly always.",
         ),
+        (
+            STRANDED,
+            Unit::Count,
+            "Messages that are stored for a handler that no running instance has.",
+        ),
     ] {
         describe_gauge!(name, unit, meaning);
     }
@@ -208,6 +214,11 @@ pub(crate) fn dead_letters_removed(how: &'static str, letters: u64) {
 /// A handler was paused, or resumed.
 pub(crate) fn paused(handler: &str, is_paused: bool) {
     gauge!(HANDLER_PAUSED, "handler" => handler.to_owned()).set(if is_paused { 1.0 } else { 0.0 });
+}
+
+/// Messages are stored for a handler that no running instance has.
+pub(crate) fn stranded(handler: &str, messages: i64) {
+    gauge!(STRANDED, "handler" => handler.to_owned()).set(messages as f64);
 }
 
 /// A connection to the broker was made.

@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use event_bus::EventBus;
+use event_bus::{ConnectionState, EventBus};
 use serde::Serialize;
 use sqlx::PgPool;
 
@@ -89,7 +89,7 @@ enum Status {
 #[derive(Debug, Serialize)]
 struct Checks {
     database: Check,
-    broker: Check,
+    broker: BrokerCheck,
     service: Progress,
     /// Handlers that fail nearly always, and are paused until they work again.
     paused_handlers: Vec<&'static str>,
@@ -112,6 +112,25 @@ impl From<bool> for Check {
     }
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum BrokerCheck {
+    /// The first attempt to connect has not ended yet.
+    Connecting,
+    Up,
+    Down,
+}
+
+impl From<ConnectionState> for BrokerCheck {
+    fn from(state: ConnectionState) -> Self {
+        match state {
+            ConnectionState::Connecting => Self::Connecting,
+            ConnectionState::Connected => Self::Up,
+            _ => Self::Down,
+        }
+    }
+}
+
 /// `/health/live` and `/health/ready`.
 pub(crate) fn routes(health: Health) -> Router {
     Router::new()
@@ -127,7 +146,7 @@ async fn ready(State(health): State<Health>) -> Response {
     let bus = health.bus.health();
     let checks = Checks {
         database: database::ping(&health.pool).await.is_ok().into(),
-        broker: bus.broker_connected.into(),
+        broker: bus.broker.into(),
         service: health.readiness.get(),
         paused_handlers: bus.paused_handlers,
         unfilled_replicas: bus.unfilled_replicas,
@@ -140,14 +159,13 @@ async fn ready(State(health): State<Health>) -> Response {
             ..
         } => Status::Unavailable,
         Checks {
-            broker: Check::Down,
-            ..
-        } => Status::Degraded,
-        Checks {
+            broker,
             paused_handlers,
             bus,
             ..
-        } if !paused_handlers.is_empty() || !bus.is_empty() => Status::Degraded,
+        } if *broker != BrokerCheck::Up || !paused_handlers.is_empty() || !bus.is_empty() => {
+            Status::Degraded
+        }
         Checks { .. } => Status::Ready,
     };
     let code = match status {

@@ -98,7 +98,7 @@ pub async fn start<S: Service>(
     let (pool, outdated) = database::connect_lazily(S::NAME, &config.database)?;
     let stop_bus = CancellationToken::new();
     let broker = RabbitMq::new(config.broker.url.expose_secret())
-        .map_err(|_| ConfigError::new("AMQP_URL", "holds an address that can't be read"))?;
+        .map_err(|error| ConfigError::new("AMQP_URL", error.to_string()))?;
     let bus = S::handlers(EventBus::builder(S::NAME, pool.clone(), broker), &settings);
     let messages = asyncapi::document::<S>(&bus);
     let bus = bus.start(stop_bus.clone()).await?;

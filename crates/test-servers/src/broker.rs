@@ -60,6 +60,8 @@ pub struct Binding {
 #[derive(Debug, Deserialize)]
 struct Connection {
     name: String,
+    /// The heartbeat interval that was agreed on.
+    timeout: Option<u64>,
 }
 
 impl TestBroker {
@@ -139,6 +141,87 @@ impl TestBroker {
         self.management
             .get(&["queues", &self.vhost, queue, "bindings"], "")
             .await
+    }
+
+    /// Declares a durable queue with these arguments (a JSON object), as an operator would.
+    ///
+    /// # Panics
+    ///
+    /// As all methods that change something: if the management API can't be reached or refuses.
+    pub async fn declare_queue(&self, queue: &str, arguments: &str) {
+        let body = format!(r#"{{"durable": true, "arguments": {arguments}}}"#);
+        self.management
+            .put(&["queues", &self.vhost, queue], body)
+            .await;
+    }
+
+    /// Deletes a queue with what it holds.
+    ///
+    /// # Panics
+    ///
+    /// As for [`declare_queue`](Self::declare_queue).
+    pub async fn delete_queue(&self, queue: &str) {
+        self.management
+            .delete(&["queues", &self.vhost, queue])
+            .await;
+    }
+
+    /// Deletes an exchange with its bindings.
+    ///
+    /// # Panics
+    ///
+    /// As for [`declare_queue`](Self::declare_queue).
+    pub async fn delete_exchange(&self, exchange: &str) {
+        self.management
+            .delete(&["exchanges", &self.vhost, exchange])
+            .await;
+    }
+
+    /// Deletes the binding of a queue, or of an exchange if `to` is `e` instead of `q`.
+    ///
+    /// # Panics
+    ///
+    /// As for [`declare_queue`](Self::declare_queue).
+    pub async fn delete_binding(&self, exchange: &str, to: &str, destination: &str, key: &str) {
+        let path = ["bindings", &self.vhost, "e", exchange, to, destination, key];
+        self.management.delete(&path).await;
+    }
+
+    /// A user with the given password and permissions, each a regular expression of names. Returns
+    /// the URL by which the user connects; the password is percent-encoded there.
+    ///
+    /// Calling it again changes the user. The user has the name of the virtual host, and is deleted
+    /// with it.
+    ///
+    /// # Panics
+    ///
+    /// As for [`declare_queue`](Self::declare_queue).
+    pub async fn user(&self, password: &str, configure: &str, write: &str, read: &str) -> String {
+        let body = format!(r#"{{"password": {password:?}, "tags": ""}}"#);
+        self.management.put(&["users", &self.vhost], body).await;
+        let body =
+            format!(r#"{{"configure": {configure:?}, "write": {write:?}, "read": {read:?}}}"#);
+        let path = ["permissions", &self.vhost, &self.vhost];
+        self.management.put(&path, body).await;
+        let encoded = password.bytes().map(|byte| format!("%{byte:02X}"));
+        let encoded: String = encoded.collect();
+        let mut url = self.broker.clone();
+        url.set_path(&self.vhost);
+        url.set_username(&self.vhost)
+            .and_then(|()| url.set_password(Some(&encoded)))
+            .expect("a URL with a host can have a user");
+        url.into()
+    }
+
+    /// The heartbeat intervals of the virtual host's connections, in seconds.
+    ///
+    /// # Panics
+    ///
+    /// If the management API can't be reached.
+    pub async fn heartbeats(&self) -> Vec<u64> {
+        let path = ["vhosts", &self.vhost, "connections"];
+        let connections: Vec<Connection> = self.management.get(&path, "").await;
+        connections.into_iter().filter_map(|c| c.timeout).collect()
     }
 
     /// Closes all connections to the virtual host from the broker's side, as an operator would,

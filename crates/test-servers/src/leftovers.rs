@@ -46,6 +46,7 @@ pub(crate) async fn delete(management: &Management) {
     let used: HashSet<String> = connections.into_iter().map(|c| c.vhost).collect();
     for name in old.iter().filter(|name| !used.contains(*name)) {
         management.delete_if_there(&["vhosts", name]).await;
+        management.delete_if_there(&["users", name]).await;
     }
 }
 

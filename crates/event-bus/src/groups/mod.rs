@@ -5,10 +5,12 @@ mod partitions;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::PgPool;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -16,6 +18,7 @@ use crate::conditions::Conditions;
 use crate::consumer_group::GroupPlan;
 use crate::dispatcher::{self, Dispatcher};
 use crate::handler_entry::HandlerEntry;
+use crate::instances::{self, Presence, Wanted};
 use crate::kill_switch::Switches;
 use crate::partition::Partition;
 use crate::registry::{self, Registry};
@@ -42,6 +45,7 @@ pub(crate) struct Groups {
     pub(crate) tasks: TaskTracker,
     /// What degrades the bus, apart from its transport.
     pub(crate) conditions: Conditions,
+    pub(crate) presence: Presence,
     pub(crate) active: Mutex<BTreeMap<String, Arc<ActiveGroup>>>,
 }
 
@@ -53,35 +57,57 @@ pub(crate) struct ActiveGroup {
     pub(crate) group: Group,
     /// Cancelled when the group's queue is there and bound.
     pub(crate) bound: CancellationToken,
+    /// Whether it was subscribed while the bus was running.
+    subscribed: bool,
+    /// Whether it was unsubscribed, here or by another instance: nothing binds it again.
+    pub(crate) withdrawn: AtomicBool,
+    began: Instant,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl Groups {
-    /// Starts a group. It takes part as soon as there is a connection.
+    /// Starts a group that the bus was built with. It takes part as soon as there is a connection.
     ///
     /// # Errors
     ///
     /// If it can't stand beside the others.
-    pub(crate) async fn start(&self, plan: GroupPlan) -> Result<Arc<ActiveGroup>, StartError> {
-        let active = self.add(plan)?;
-        self.run(&active).await;
+    pub(crate) async fn start(
+        self: &Arc<Self>,
+        plan: GroupPlan,
+    ) -> Result<Arc<ActiveGroup>, StartError> {
+        let active = self.add(plan, false)?;
+        self.begin(&active).await;
         Ok(active)
     }
 
-    /// Starts the work of a group that was [added](Self::add).
-    pub(crate) async fn run(&self, active: &Arc<ActiveGroup>) {
+    /// Starts a group that was [added](Self::add) while the bus is running. The subscription is
+    /// durable from then on.
+    pub(crate) async fn subscribe(self: &Arc<Self>, active: &Arc<ActiveGroup>) {
+        let name = &active.group.name;
+        if let Err(error) = instances::record_subscription(self, name).await {
+            tracing::debug!(group = name, %error, "the subscription is recorded later");
+        }
+        self.begin(active).await;
+    }
+
+    async fn begin(self: &Arc<Self>, active: &Arc<ActiveGroup>) {
         match active.group.partition {
-            None => self.start_workers(active).await,
+            // What is bound there is bound at once, and does not outlive the process.
+            None if !self.transport.capabilities().durable => self.start_workers(active).await,
+            None => {
+                let (this, group) = (self.clone(), active.clone());
+                self.spawn(active, async move {
+                    let stop = group.stop.clone();
+                    let registered = this.presence.registered.cancelled();
+                    if stop.run_until_cancelled(registered).await.is_some() {
+                        this.start_workers(&group).await;
+                    }
+                });
+            }
             Some(partition) => {
-                let spread = partitions::run(
-                    self.pool.clone(),
-                    self.transport.clone(),
-                    active.clone(),
-                    partition.of,
-                    active.stop.clone(),
-                );
-                self.spawn(active, spread);
+                let share = partitions::Share::new(self, active.clone(), partition.of);
+                self.spawn(active, share.run(active.stop.clone()));
             }
         }
         for _ in 0..active.dispatcher.settings.workers {
@@ -92,10 +118,12 @@ impl Groups {
 
     async fn start_workers(&self, active: &Arc<ActiveGroup>) {
         let subscription = self.transport.subscribe(active.group.clone()).await;
-        let bound = (subscription.bound(), active.bound.clone());
+        let (of_transport, bound) = (subscription.bound(), active.bound.clone());
+        let swept = self.presence.swept.clone();
         self.spawn(active, async move {
-            bound.0.cancelled().await;
-            bound.1.cancel();
+            of_transport.cancelled().await;
+            swept.cancelled().await;
+            bound.cancel();
         });
         let subscription = Arc::new(tokio::sync::Mutex::new(subscription));
         for _ in 0..active.dispatcher.settings.workers {
@@ -105,12 +133,17 @@ impl Groups {
         }
     }
 
-    /// Adds a group to the others, without any work yet.
+    /// Adds a group to the others, without any work yet. `subscribed` says that this happens while
+    /// the bus is running.
     ///
     /// # Errors
     ///
     /// If it conflicts with them.
-    pub(crate) fn add(&self, plan: GroupPlan) -> Result<Arc<ActiveGroup>, StartError> {
+    pub(crate) fn add(
+        &self,
+        plan: GroupPlan,
+        subscribed: bool,
+    ) -> Result<Arc<ActiveGroup>, StartError> {
         let mut active = self.lock();
         let others = active.values().flat_map(|group| {
             let entries = group.dispatcher.registry.entries();
@@ -139,6 +172,9 @@ impl Groups {
             }),
             group,
             bound: CancellationToken::new(),
+            subscribed,
+            withdrawn: AtomicBool::new(false),
+            began: Instant::now(),
             stop: self.shutdown.child_token(),
             tasks: TaskTracker::new(),
         });
@@ -149,6 +185,13 @@ impl Groups {
     /// Ends a group for good: nothing new reaches its queue, what has reached it is handled, and
     /// then the queue goes, unless other instances still take part.
     pub(crate) async fn end(&self, active: &ActiveGroup) -> Result<(), TransportError> {
+        // First of all, so that no other instance binds it again.
+        active.withdrawn.store(true, Ordering::Relaxed);
+        let recorded = instances::record_unsubscription(self, &active.group.name).await;
+        recorded.map_err(|error| TransportError {
+            action: "record the end of the subscription",
+            source: error.into(),
+        })?;
         self.transport.unbind(&active.group).await?;
         self.stop(active).await;
         // From here on nobody of this instance binds it again when a connection is made anew.
@@ -210,6 +253,40 @@ impl Groups {
         let groups = active.values();
         let handlers = groups.flat_map(|g| g.dispatcher.registry.handlers_of(message));
         handlers.map(|handler| handler.name.to_owned()).collect()
+    }
+
+    /// The names of the handlers of all groups.
+    pub(crate) fn handler_names(&self) -> Vec<String> {
+        let active = self.lock();
+        let names = active
+            .values()
+            .flat_map(|g| g.dispatcher.registry.handler_names());
+        names.map(str::to_owned).collect()
+    }
+
+    /// What the groups are bound for.
+    pub(crate) fn wanted(&self) -> Vec<Wanted> {
+        let active = self.lock();
+        let wanted = active.values().map(|active| Wanted {
+            group: active.group.clone(),
+            subscribed: active.subscribed,
+        });
+        wanted.collect()
+    }
+
+    /// The groups that were subscribed while the bus was running.
+    pub(crate) fn subscribed(&self) -> Vec<Arc<ActiveGroup>> {
+        let active = self.lock();
+        active.values().filter(|g| g.subscribed).cloned().collect()
+    }
+
+    /// The groups that have not been bound in this time.
+    pub(crate) fn unbound_for(&self, time: Duration) -> Vec<String> {
+        let active = self.lock();
+        let unbound = active
+            .values()
+            .filter(|group| !group.bound.is_cancelled() && group.began.elapsed() > time);
+        unbound.map(|group| group.group.name.clone()).collect()
     }
 
     /// The handlers that are paused, sorted.

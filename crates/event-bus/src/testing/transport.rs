@@ -16,10 +16,11 @@ use super::messages::of_type;
 use super::record::Record;
 use crate::bus::EventBus;
 use crate::envelope::Envelope;
+use crate::health::HealthProblem;
 use crate::message::Message;
 use crate::transport::{
-    Capabilities, Desk, Group, InMemory, NoReply, Questions, Refusal, RefusalScope, Reply,
-    Settlement, Subscription, Transport, TransportError,
+    Capabilities, ConnectionState, Desk, Group, InMemory, NoReply, Questions, Refusal,
+    RefusalScope, Reply, Settlement, Subscription, Transport, TransportError,
 };
 
 /// A transport around another one, for tests: it remembers what was published, knows what is under
@@ -267,6 +268,11 @@ impl<T: Transport> Transport for TestTransport<T> {
         Ok(is_gone)
     }
 
+    async fn depth(&self, group: &Group) -> Result<Option<u64>, TransportError> {
+        self.shared.faults.connection().await;
+        self.transport.depth(group).await
+    }
+
     async fn request(&self, query: Envelope, timeout: Duration) -> Result<Reply, NoReply> {
         self.transport.request(query, timeout).await
     }
@@ -275,8 +281,23 @@ impl<T: Transport> Transport for TestTransport<T> {
         self.transport.serve(desk).await
     }
 
+    fn connect(&self) {
+        self.transport.connect();
+    }
+
     fn connected(&self) -> bool {
         self.shared.faults.connected() && self.transport.connected()
+    }
+
+    fn connection(&self) -> ConnectionState {
+        match self.shared.faults.connected() {
+            true => self.transport.connection(),
+            false => ConnectionState::Disconnected,
+        }
+    }
+
+    fn problems(&self) -> Vec<HealthProblem> {
+        self.transport.problems()
     }
 
     async fn close(&self) {

@@ -81,6 +81,14 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
     /// As for [`unbind`](Self::unbind).
     async fn remove(&self, group: &Group) -> Result<bool, TransportError>;
 
+    /// How many messages wait in the queues of a group, those that the broker has given up on
+    /// included; `None` if the group has no queue.
+    ///
+    /// # Errors
+    ///
+    /// As for [`unbind`](Self::unbind).
+    async fn depth(&self, group: &Group) -> Result<Option<u64>, TransportError>;
+
     /// Asks a query and waits for its reply, for `timeout` at most (and never longer than ten
     /// minutes). A missing connection is waited for, too. Dropping the future frees what it holds.
     ///
@@ -94,8 +102,22 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
     /// Returns at once; queries come as soon as there is a connection.
     async fn serve(&self, desk: Desk) -> Questions;
 
+    /// Begins to connect, if that has to be done: before, nothing may be connected until it is
+    /// needed. The bus calls this when it starts.
+    fn connect(&self) {}
+
     /// Whether there is a connection now.
     fn connected(&self) -> bool;
+
+    /// As [`connected`](Self::connected), but distinguishes a connection that could not be made, or
+    /// was lost, from one of which nothing is known yet.
+    fn connection(&self) -> ConnectionState {
+        if self.connected() {
+            ConnectionState::Connected
+        } else {
+            ConnectionState::Disconnected
+        }
+    }
 
     /// What keeps the transport from doing part of its work although it is connected, such as a
     /// queue that could not be declared.
@@ -105,6 +127,18 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
 
     /// Ends subscriptions and connections. What was not acknowledged will be delivered again.
     async fn close(&self);
+}
+
+/// How far a connection to the broker is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectionState {
+    /// The first attempt to connect has neither succeeded nor failed.
+    Connecting,
+    /// The broker is connected.
+    Connected,
+    /// The broker can't be reached, or the connection was lost. Connecting goes on.
+    Disconnected,
 }
 
 /// What a transport can do.

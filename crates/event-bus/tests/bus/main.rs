@@ -4,6 +4,7 @@
     reason = "what fails in a test has to fail the test"
 )]
 
+mod cut_off;
 mod dead_letters;
 mod groups;
 mod handling;
@@ -20,6 +21,7 @@ mod querying;
 mod raw_amqp;
 mod refusals;
 mod relaying;
+mod removed_handlers;
 mod replaying;
 mod replicas;
 mod scheduling;
@@ -28,6 +30,8 @@ mod settings;
 mod support;
 mod test_bus;
 mod test_transport;
+mod topology;
 mod upcasting;
 mod volume;
 mod watching;
+mod wire_proxy;

@@ -4,8 +4,8 @@ use crate::notes::{self, Notes};
 use crate::support::{SOON, TestService, problem};
 use reqwest::StatusCode;
 use serde_json::Value;
-use service_host::{HostConfig, NoSettings, StartError};
-use test_servers::eventually;
+use service_host::{HostConfig, NoSettings, RunningService, StartError};
+use test_servers::{TestBroker, eventually};
 
 async fn readiness(service: &TestService) -> (StatusCode, Value) {
     let response = service.get("/health/ready").await;
@@ -67,16 +67,94 @@ async fn a_broker_that_is_away_degrades_and_does_not_stop() {
     let lonely = service_host::start::<Notes>(config, NoSettings {})
         .await
         .unwrap();
-    let url = format!("http://{}/health/ready", lonely.http_addr);
-    let report = eventually("it is as ready as it can be", SOON, async || {
-        let response = service.client.get(&url).send().await.unwrap();
-        (response.status() == StatusCode::OK).then_some(response)
+    let report = report_of(&lonely, &service, "down", |report| {
+        report["checks"]["broker"] == "down"
     })
     .await;
-    let report: Value = report.json().await.unwrap();
     assert_eq!(report["status"], "degraded");
-    assert_eq!(report["checks"]["broker"], "down");
+    let reason = report["checks"]["bus"][0].as_str().unwrap();
+    assert!(reason.contains(&nobody.to_string()), "{reason}");
     lonely.shutdown().await;
+}
+
+/// The report of readiness of another service, once it is as expected.
+async fn report_of(
+    running: &RunningService,
+    service: &TestService,
+    what: &str,
+    is_expected: impl Fn(&Value) -> bool,
+) -> Value {
+    let url = format!("http://{}/health/ready", running.http_addr);
+    eventually(&format!("/health/ready says {what}"), SOON, async || {
+        let response = service.client.get(&url).send().await.unwrap();
+        let is_ok = response.status() == StatusCode::OK;
+        let report: Value = response.json().await.unwrap();
+        (is_ok && is_expected(&report)).then_some(report)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_keeps_the_bus_from_working_degrades_in_words() {
+    let service = TestService::start().await;
+    let broker = TestBroker::create().await;
+    let classic = r#"{"x-queue-type": "classic"}"#;
+    broker.declare_queue("notes", classic).await;
+    let config = HostConfig::local(
+        service.database.url("notes"),
+        broker.url(),
+        service.issuer.jwks_url(),
+    );
+    let degraded = service_host::start::<Notes>(config, NoSettings {})
+        .await
+        .unwrap();
+    let report = report_of(&degraded, &service, "why it is degraded", |report| {
+        report["checks"]["bus"][0].is_string()
+    })
+    .await;
+    assert_eq!(report["status"], "degraded");
+    assert_eq!(report["checks"]["broker"], "up");
+    let reason = report["checks"]["bus"][0].as_str().unwrap();
+    assert!(reason.starts_with("group notes: queue `notes`"), "{reason}");
+    broker.delete_queue("notes").await;
+    let is_ready = |report: &Value| report["status"] == "ready";
+    report_of(&degraded, &service, "ready", is_ready).await;
+    degraded.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_has_not_answered_yet_is_not_down() {
+    let service = TestService::start().await;
+    // Accepts connections, and never says a word.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = HostConfig::local(
+        service.database.url("notes"),
+        format!("amqp://guest:guest@{}", silent.local_addr().unwrap()),
+        service.issuer.jwks_url(),
+    );
+    let waiting = service_host::start::<Notes>(config, NoSettings {})
+        .await
+        .unwrap();
+    let is_ok = |_: &Value| true;
+    let report = report_of(&waiting, &service, "anything", is_ok).await;
+    assert_eq!(report["checks"]["broker"], "connecting");
+    waiting.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_comma_in_the_brokers_password_is_refused_with_its_remedy() {
+    let config = HostConfig::local(
+        "postgres://a:b@127.0.0.1/c",
+        "amqp://user:s3cr,et@127.0.0.1",
+        "http://127.0.0.1/",
+    );
+    let error = service_host::start::<Notes>(config, NoSettings {})
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.starts_with("AMQP_URL: "), "{error}");
+    assert!(error.contains("%2C"), "{error}");
+    assert!(!error.contains("s3cr"), "{error}");
 }
 
 #[tokio::test]

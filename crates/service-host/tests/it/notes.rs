@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use event_bus::EventBusBuilder;
+use event_bus::{DynamicHandler, EventBusBuilder, HandlerError, Received, UnitOfWork};
 use serde::{Deserialize, Serialize};
 use service_host::problem::{Answer, Problem};
 use service_host::{
@@ -31,6 +31,19 @@ impl Permission for ManageNotes {
 /// Keeps notes.
 pub(crate) struct Notes;
 
+/// Does nothing about what happens elsewhere.
+struct Ignore;
+
+impl DynamicHandler for Ignore {
+    async fn handle(
+        &self,
+        _: Received<serde_json::Value>,
+        _: &mut UnitOfWork,
+    ) -> Result<(), HandlerError> {
+        Ok(())
+    }
+}
+
 impl Service for Notes {
     const NAME: &'static str = "notes";
     const ABOUT: &'static str = "Keeps notes.";
@@ -43,7 +56,7 @@ impl Service for Notes {
     }
 
     fn handlers(bus: EventBusBuilder, _settings: &NoSettings) -> EventBusBuilder {
-        bus
+        bus.handle_dynamic("library.#", Ignore)
     }
 
     fn routes() -> OpenApiRouter<App<Self>> {

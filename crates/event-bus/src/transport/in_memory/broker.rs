@@ -137,6 +137,12 @@ impl Broker {
         true
     }
 
+    /// How many messages of a group wait; `None` if there is no such group.
+    pub(super) fn depth(&self, group: &str) -> Option<u64> {
+        let queues = self.groups.get(group)?.queues.iter();
+        Some(queues.map(|queue| queue.waiting.len() as u64).sum())
+    }
+
     fn queue(&mut self, seat: &Seat) -> Option<&mut Queue> {
         let queues = &mut self.groups.get_mut(&seat.group)?.queues;
         queues.get_mut(seat.queue)

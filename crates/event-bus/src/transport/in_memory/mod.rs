@@ -95,6 +95,10 @@ impl Transport for InMemory {
         Ok(self.broker().remove(&group.name))
     }
 
+    async fn depth(&self, group: &Group) -> Result<Option<u64>, TransportError> {
+        Ok(self.broker().depth(&group.name))
+    }
+
     async fn request(&self, query: Envelope, timeout: Duration) -> Result<Reply, NoReply> {
         let asking = self.enquiries.request(query, timeout);
         let reply = self.closed.run_until_cancelled(asking).await;

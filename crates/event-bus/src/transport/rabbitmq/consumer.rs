@@ -1,25 +1,34 @@
 //! A member of a consumer group, through all reconnects.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures::StreamExt as _;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::options::{BasicConsumeOptions, BasicQosOptions};
+use lapin::protocol::AMQPSoftError;
 use lapin::types::FieldTable;
-use lapin::{Channel, Connection, Consumer};
+use lapin::{Channel, Connection, Consumer, ErrorKind};
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::acknowledging::ChannelAcknowledge;
 use super::connection::Supervised;
+use super::declaring::is_soft;
+use super::upkeep::Upkeep;
 use super::{topology, wire};
-use crate::transport::{Acknowledge, Delivery, Group, Receipt};
+use crate::conditions::Conditions;
+use crate::transport::{Delivery, Group};
 
-/// Before a channel is set up again that the broker has closed: the reason may still hold.
-const REOPEN_DELAY: Duration = Duration::from_secs(1);
+/// Before consuming is tried again that could not be begun, or that ended soon: the reason may
+/// still hold.
+const FIRST_DELAY: Duration = Duration::from_secs(1);
+/// The delay doubles with each failure, up to this.
+const LONGEST_DELAY: Duration = Duration::from_secs(8);
+/// Consuming that went on for as long as this begins again at once.
+const SETTLED: Duration = Duration::from_secs(1);
 
-/// How long the broker may take to set up a channel that nobody wants any more.
+/// How long the broker may take to set up a channel after the member has left.
 const OPEN_GRACE: Duration = Duration::from_secs(5);
 
 /// The two queues of a group. Each is consumed on a channel of its own, where delivery tags rise
@@ -39,29 +48,71 @@ pub(super) struct QueueConsumer {
     pub(super) group: Group,
     pub(super) source: Source,
     pub(super) deliveries: UnboundedSender<Delivery>,
-    /// Held while a queue is set up. Who declares a quorum queue that somebody else is just making
-    /// is told that it is there, and consuming it then ends the connection (RabbitMQ 3.10).
-    pub(super) setting_up: Arc<tokio::sync::Mutex<()>>,
+    /// The topology that has to exist before the queue is consumed.
+    pub(super) upkeep: Arc<Upkeep>,
+    pub(super) conditions: Conditions,
     /// Cancelled by this, once the group is bound.
     pub(super) bound: CancellationToken,
     pub(super) cancelled: CancellationToken,
 }
 
+/// How consuming on one channel ended.
+enum End {
+    /// The member has left the group, or the transport is closed.
+    Left,
+    /// With the connection, which is reported for itself.
+    Disconnected,
+    /// The broker cancelled the consumer or closed the channel.
+    Interrupted { reason: String, is_timeout: bool },
+    /// It could not be begun.
+    Failed(OpenError),
+}
+
+/// Why consuming could not be begun.
+enum OpenError {
+    /// The topology is not as it should be, which is reported for the group.
+    Topology,
+    /// The queue exists and can't be consumed.
+    Queue(lapin::Error),
+}
+
 impl QueueConsumer {
     /// Passes on what the queue delivers, until cancelled.
     pub(super) async fn run(self) {
+        let subject = format!("queue {}", self.queue());
+        let mut delay = Duration::ZERO;
+        // How long a channel lived that the broker closed because of a missing acknowledgement.
+        let mut timed_out_after = None;
         loop {
-            match self.consume().await {
-                Ok(()) => {}
-                Err(error) => {
-                    tracing::warn!(queue = self.queue(), %error, "consuming was interrupted");
+            let began = Instant::now();
+            match self.consume(&subject, timed_out_after).await {
+                End::Left => break,
+                End::Disconnected => delay = Duration::ZERO,
+                End::Failed(error) => {
+                    if let OpenError::Queue(error) = error {
+                        self.conditions.raise(&subject, explain(&error));
+                    } else {
+                        self.conditions.clear(&subject);
+                    }
+                    delay = (delay * 2).clamp(FIRST_DELAY, LONGEST_DELAY);
+                }
+                End::Interrupted { reason, is_timeout } => {
+                    self.conditions.raise(&subject, reason);
+                    // The queue may have been deleted, perhaps with more.
+                    self.upkeep.distrust().await;
+                    timed_out_after = is_timeout.then(|| began.elapsed());
+                    delay = match is_timeout || began.elapsed() > SETTLED {
+                        true => Duration::ZERO,
+                        false => (delay * 2).clamp(FIRST_DELAY, LONGEST_DELAY),
+                    };
                 }
             }
-            let pause = tokio::time::sleep(REOPEN_DELAY);
+            let pause = tokio::time::sleep(delay);
             if self.cancelled.run_until_cancelled(pause).await.is_none() {
-                return;
+                break;
             }
         }
+        self.conditions.clear(&subject);
     }
 
     fn queue(&self) -> String {
@@ -72,10 +123,10 @@ impl QueueConsumer {
     }
 
     /// Sets a channel up and passes on what it delivers, until it ends or this is cancelled.
-    async fn consume(&self) -> lapin::Result<()> {
+    async fn consume(&self, subject: &str, timed_out_after: Option<Duration>) -> End {
         let connection = self.cancelled.run_until_cancelled(self.connection.get());
         let Some(connection) = connection.await.flatten() else {
-            return Ok(());
+            return End::Left;
         };
         // Not given up half-way: a consumer that the broker has made, and that is not known here
         // yet, would go on to take its share of the messages. Unless the broker does not answer.
@@ -83,32 +134,81 @@ impl QueueConsumer {
             self.cancelled.cancelled().await;
             tokio::time::sleep(OPEN_GRACE).await;
         };
-        let (channel, mut consumer) = tokio::select! {
-            opened = self.open(&connection) => opened?,
-            () = given_up => return Ok(()),
+        let opened = tokio::select! {
+            opened = self.open(&connection) => opened,
+            () = given_up => return End::Left,
         };
-        self.bound.cancel();
-        let acknowledge = Arc::new(ChannelAcknowledge::new(
-            channel.clone(),
-            self.group.prefetch,
-        ));
+        let (channel, consumer) = match opened {
+            Ok(opened) => opened,
+            Err(_) if !connection.status().connected() => return End::Disconnected,
+            Err(error) => return End::Failed(error),
+        };
+        // After a timeout it is unknown whether the handler is quicker now, until a channel has
+        // lived for longer than the last one.
+        let clear_at = timed_out_after.map(|lived| Instant::now() + lived * 2);
+        if clear_at.is_none() {
+            self.conditions.clear(subject);
+        }
+        match self.pass_on(&channel, consumer, subject, clear_at).await {
+            End::Interrupted { .. } if !connection.status().connected() => End::Disconnected,
+            end => end,
+        }
+    }
+
+    /// Passes on what a channel delivers.
+    async fn pass_on(
+        &self,
+        channel: &Channel,
+        mut consumer: Consumer,
+        subject: &str,
+        clear_at: Option<Instant>,
+    ) -> End {
+        let prefetch = self.group.prefetch;
+        let acknowledge = Arc::new(ChannelAcknowledge::new(channel.clone(), prefetch));
+        let cleared = async {
+            match clear_at {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+            self.conditions.clear(subject);
+        };
+        tokio::pin!(cleared);
+        let mut is_cleared = false;
         loop {
-            let next = self.cancelled.run_until_cancelled(consumer.next());
-            let Some(next) = next.await else {
-                acknowledge.hold_nothing_back().await;
-                break;
+            let next = tokio::select! {
+                biased;
+                () = self.cancelled.cancelled() => break,
+                () = self.upkeep.bound.cancelled(), if !self.bound.is_cancelled() => {
+                    self.bound.cancel();
+                    continue;
+                }
+                next = consumer.next() => next,
+                () = &mut cleared, if !is_cleared => {
+                    is_cleared = true;
+                    continue;
+                }
             };
-            let Some(delivery) = next.transpose()? else {
-                return Ok(());
+            let delivery = match next {
+                Some(Ok(delivery)) => delivery,
+                Some(Err(error)) => return interrupted(&error),
+                None => {
+                    return End::Interrupted {
+                        reason: "the broker cancelled the consumer; the queue was deleted, or its \
+                                 node stopped"
+                            .to_owned(),
+                        is_timeout: false,
+                    };
+                }
             };
             let receipt = acknowledge.clone().receipt(delivery.delivery_tag);
-            // Whoever listened has left; cancelling is under way.
+            // The receiver may have been dropped already; the cancellation follows.
             let _ = self.deliveries.send(Delivery {
                 content: wire::read(delivery).map(Arc::new),
                 given_up: matches!(self.source, Source::Dead),
                 receipt,
             });
         }
+        acknowledge.hold_nothing_back().await;
         // A consumer that is only cancelled keeps what it was sent, and the next one of the
         // partition would be given what comes behind. With the channel it goes back first.
         if self.group.partition.is_some() {
@@ -116,20 +216,35 @@ impl QueueConsumer {
         }
         // Otherwise the channel stays open for acknowledgements still to come, until the last
         // receipt goes.
-        Ok(())
+        End::Left
     }
 
-    async fn open(&self, connection: &Connection) -> lapin::Result<(Channel, Consumer)> {
-        let _setting_up = self.setting_up.lock().await;
-        let channel = connection.create_channel().await?;
-        topology::declare_exchanges(&channel).await?;
-        topology::declare_group(&channel, &self.group).await?;
-        channel
-            .basic_qos(self.group.prefetch, BasicQosOptions::default())
-            .await?;
-        let consumer = subscribe(&channel, &self.queue()).await?;
-        Ok((channel, consumer))
+    async fn open(&self, connection: &Arc<Connection>) -> Result<(Channel, Consumer), OpenError> {
+        let established = self.upkeep.establish(connection).await;
+        established.map_err(|_| OpenError::Topology)?;
+        let begun = async {
+            let channel = connection.create_channel().await?;
+            channel
+                .basic_qos(self.group.prefetch, BasicQosOptions::default())
+                .await?;
+            let consumer = subscribe(&channel, &self.queue()).await?;
+            Ok((channel, consumer))
+        };
+        let begun = begun.await;
+        if begun.is_err() {
+            self.upkeep.distrust().await;
+        }
+        begun.map_err(OpenError::Queue)
     }
+}
+
+fn explain(error: &lapin::Error) -> String {
+    if is_soft(error, AMQPSoftError::ACCESSREFUSED) {
+        return format!(
+            "the user may not consume it ({error}); grant the permission `read` for it"
+        );
+    }
+    format!("can't be consumed: {error}")
 }
 
 async fn subscribe(channel: &Channel, queue: &str) -> lapin::Result<Consumer> {
@@ -143,126 +258,25 @@ async fn subscribe(channel: &Channel, queue: &str) -> lapin::Result<Consumer> {
         .await
 }
 
-/// Acknowledges on one channel, as many as possible with one frame.
-#[derive(Debug)]
-struct ChannelAcknowledge {
-    channel: Channel,
-    tags: Mutex<Tags>,
-    /// Held from the choice of frames until they are queued: a frame for tags that another one
-    /// has answered for already is an error that closes the channel.
-    sending: tokio::sync::Mutex<()>,
+/// Why the broker has closed a channel.
+fn interrupted(error: &lapin::Error) -> End {
+    let is_timeout = match error.kind() {
+        ErrorKind::ProtocolError(error) => is_delivery_timeout(error.get_message().as_str()),
+        _ => false,
+    };
+    let reason = if is_timeout {
+        format!(
+            "a delivery was not acknowledged within the broker's `consumer_timeout`, and is \
+             delivered again ({error}); make the handler quicker, or raise `consumer_timeout` \
+             for the queue"
+        )
+    } else {
+        format!("consuming was interrupted: {error}")
+    };
+    End::Interrupted { reason, is_timeout }
 }
 
-impl ChannelAcknowledge {
-    fn new(channel: Channel, prefetch: u16) -> Self {
-        let tags = Tags {
-            most_held_back: usize::from(prefetch / 2),
-            ..Tags::default()
-        };
-        Self {
-            channel,
-            tags: Mutex::new(tags),
-            sending: tokio::sync::Mutex::default(),
-        }
-    }
-
-    fn receipt(self: Arc<Self>, tag: u64) -> Receipt {
-        self.tags().outstanding.insert(tag);
-        Receipt::new(tag, self)
-    }
-
-    fn tags(&self) -> MutexGuard<'_, Tags> {
-        self.tags.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Answers for everything that is settled or will be, at once.
-    async fn hold_nothing_back(&self) {
-        self.tags().most_held_back = 0;
-        self.acknowledge(&[]).await;
-    }
-}
-
-#[async_trait]
-impl Acknowledge for ChannelAcknowledge {
-    async fn acknowledge(&self, tags: &[u64]) {
-        let _sending = self.sending.lock().await;
-        let frames = self.tags().settle(tags);
-        for (tag, multiple) in frames {
-            // If the channel is gone, the messages come again and the inbox knows them.
-            let _ = self
-                .channel
-                .basic_ack(tag, BasicAckOptions { multiple })
-                .await;
-        }
-    }
-
-    fn is_open(&self) -> bool {
-        self.channel.status().connected()
-    }
-}
-
-/// What a channel has delivered and not been answered for.
-///
-/// A frame answers for all tags up to one, or for one alone, and costs the broker the same. So what
-/// comes behind something outstanding is held back until that is settled as well. With two workers
-/// batches often end out of turn, and would cost a frame for each message.
-#[derive(Debug, Default)]
-struct Tags {
-    /// Nobody has settled them.
-    outstanding: BTreeSet<u64>,
-    /// They are settled, and come behind one that is outstanding.
-    held_back: BTreeSet<u64>,
-    /// What is held back counts as under way, so more would use up the prefetch.
-    most_held_back: usize,
-}
-
-impl Tags {
-    /// Settles messages, and says which frames answer for them: (tag, multiple).
-    fn settle(&mut self, tags: &[u64]) -> Vec<(u64, bool)> {
-        let settled = tags.iter().filter(|tag| self.outstanding.remove(tag));
-        self.held_back.extend(settled);
-        let behind = match self.outstanding.first() {
-            Some(first) => self.held_back.split_off(first),
-            None => BTreeSet::new(),
-        };
-        let before = std::mem::replace(&mut self.held_back, behind);
-        let mut frames = Vec::from_iter(before.last().map(|tag| (*tag, true)));
-        if self.held_back.len() > self.most_held_back {
-            let single = std::mem::take(&mut self.held_back);
-            frames.extend(single.into_iter().map(|tag| (tag, false)));
-        }
-        frames
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn delivered(tags: impl IntoIterator<Item = u64>, most_held_back: usize) -> Tags {
-        Tags {
-            outstanding: tags.into_iter().collect(),
-            held_back: BTreeSet::new(),
-            most_held_back,
-        }
-    }
-
-    #[test]
-    fn one_frame_answers_for_everything_before_the_first_outstanding_delivery() {
-        let mut tags = delivered(1..=6, 3);
-        assert_eq!(tags.settle(&[1, 2]), [(2, true)]);
-        assert_eq!(tags.settle(&[4, 5]), []);
-        assert_eq!(tags.settle(&[3]), [(5, true)]);
-        assert_eq!(tags.settle(&[6]), [(6, true)]);
-    }
-
-    #[test]
-    fn no_more_is_held_back_than_agreed() {
-        let mut tags = delivered(1..=6, 2);
-        assert_eq!(tags.settle(&[3, 4]), []);
-        let each = [(3, false), (4, false), (6, false)];
-        assert_eq!(tags.settle(&[6]), each);
-        assert_eq!(tags.settle(&[1, 2]), [(2, true)]);
-        assert_eq!(tags.settle(&[5]), [(5, true)]);
-    }
+/// The text is all that distinguishes this precondition from others.
+fn is_delivery_timeout(message: &str) -> bool {
+    message.contains("delivery acknowledgement") && message.contains("timed out")
 }

@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 
 use super::confirms::Confirms;
 use super::connection::Supervised;
+use super::declaring::DeclareError;
 use super::{topology, wire};
 use crate::envelope::Envelope;
 use crate::transport::Settlement;
@@ -31,14 +32,6 @@ impl Publisher {
             connection,
             channel: Mutex::new(None),
         }
-    }
-
-    pub(super) fn connected(&self) -> bool {
-        self.connection.connected()
-    }
-
-    pub(super) async fn close(&self) {
-        self.connection.close().await;
     }
 
     /// See [`Transport::publish`](crate::Transport::publish).
@@ -99,8 +92,8 @@ impl Publisher {
             channel
                 .confirm_select(ConfirmSelectOptions::default())
                 .await?;
-            topology::declare_exchanges(&channel).await?;
-            Ok::<_, lapin::Error>(channel)
+            topology::ensure_exchanges(&connection).await?;
+            Ok::<_, DeclareError>(channel)
         };
         let channel = channel.await.map_err(|error| error.to_string())?;
         let confirms = Confirms::start(channel.clone());

@@ -18,12 +18,10 @@
 //! How many partitions there are is part of a name, since the broker then refuses another number:
 //! two numbers side by side would put the messages of one key into two queues.
 
-use lapin::options::{
-    ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
-};
-use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, ExchangeKind};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{Connection, ExchangeKind};
 
+use super::declaring::{DeclareError, Declaring, Mode};
 use crate::message::Kind;
 use crate::partition::Partition;
 use crate::transport::Group;
@@ -83,24 +81,39 @@ fn all_of(partition: Partition) -> impl Iterator<Item = Partition> {
     (0..partition.of).map(move |index| Partition { index, ..partition })
 }
 
-pub(super) async fn declare_exchanges(channel: &Channel) -> lapin::Result<()> {
+/// Makes sure that the exchanges exist which publishers need.
+pub(super) async fn ensure_exchanges(connection: &Connection) -> Result<(), DeclareError> {
+    let mut declaring = Declaring::on(connection, Mode::Declare).await?;
+    declare_exchanges(&mut declaring).await?;
+    declaring.close().await;
+    Ok(())
+}
+
+pub(super) async fn declare_exchanges(declaring: &mut Declaring<'_>) -> Result<(), DeclareError> {
     for (name, kind) in [
         (EVENTS, ExchangeKind::Topic),
         (COMMANDS, ExchangeKind::Direct),
         (QUERIES, ExchangeKind::Direct),
         (DEAD_LETTERS, ExchangeKind::Direct),
     ] {
-        declare_exchange(channel, name, kind, FieldTable::default()).await?;
+        declaring
+            .exchange(name, kind, FieldTable::default())
+            .await?;
     }
     Ok(())
 }
 
 /// Declares and binds the queues of a group: those for messages last, so that nothing is routed
 /// before there is a queue for it.
-pub(super) async fn declare_group(channel: &Channel, group: &Group) -> lapin::Result<()> {
-    let dead = dead_queue(&group.name);
-    declare_queue(channel, &dead, &[]).await?;
-    bind(channel, &dead, DEAD_LETTERS, &group.name).await?;
+pub(super) async fn declare_group(
+    declaring: &mut Declaring<'_>,
+    group: &Group,
+) -> Result<(), DeclareError> {
+    let dead = short(&dead_queue(&group.name))?;
+    declaring.queue(&dead, quorum(&[])).await?;
+    declaring
+        .bind_queue(&dead, DEAD_LETTERS, &group.name, FieldTable::default())
+        .await?;
 
     let common = [
         ("x-delivery-limit", AMQPValue::LongLongInt(DELIVERY_LIMIT)),
@@ -111,106 +124,71 @@ pub(super) async fn declare_group(channel: &Channel, group: &Group) -> lapin::Re
         ("x-overflow", text("reject-publish")),
     ];
     let Some(partition) = group.partition else {
-        declare_queue(channel, &group.name, &common).await?;
+        let queue = short(&group.name)?;
+        declaring.queue(&queue, quorum(&common)).await?;
         for binding in &group.bindings {
             let exchange = exchange_of(binding.kind);
-            bind(channel, &group.name, exchange, &binding.pattern).await?;
+            declaring
+                .bind_queue(&queue, exchange, &binding.pattern, FieldTable::default())
+                .await?;
         }
         return Ok(());
     };
     let one_at_a_time = ("x-single-active-consumer", AMQPValue::Boolean(true));
     let arguments: Vec<_> = common.into_iter().chain([one_at_a_time]).collect();
-    declare_partitions(channel, group, partition, &arguments).await
+    declare_partitions(declaring, group, partition, &arguments).await
 }
 
 async fn declare_partitions(
-    channel: &Channel,
+    declaring: &mut Declaring<'_>,
     group: &Group,
     partition: Partition,
     arguments: &[(&str, AMQPValue)],
-) -> lapin::Result<()> {
+) -> Result<(), DeclareError> {
     let keyless = keyless_exchange(group, partition);
-    declare_exchange(
-        channel,
-        &keyless,
-        ExchangeKind::Fanout,
-        FieldTable::default(),
-    )
-    .await?;
+    declaring
+        .exchange(&keyless, ExchangeKind::Fanout, FieldTable::default())
+        .await?;
     let else_to = table(&[("alternate-exchange", text(&keyless))]);
-    declare_exchange(channel, &group.name, ExchangeKind::Headers, else_to).await?;
+    declaring
+        .exchange(&group.name, ExchangeKind::Headers, else_to)
+        .await?;
     for partition in all_of(partition) {
-        let queue = partition_queue(group, partition);
-        declare_queue(channel, &queue, arguments).await?;
+        let queue = short(&partition_queue(group, partition))?;
+        declaring.queue(&queue, quorum(arguments)).await?;
         for bucket in partition.buckets() {
-            let matches = table(&[
-                ("x-match", text("all")),
-                (BUCKET, text(&bucket.to_string())),
-            ]);
-            let options = QueueBindOptions::default();
-            let exchange = group.name.as_str().into();
+            let bucket = bucket.to_string();
+            let matches = table(&[("x-match", text("all")), (BUCKET, text(&bucket))]);
             // A headers exchange reads no keys: this one is for people who look at the bindings.
-            let key = bucket.to_string().into();
-            channel
-                .queue_bind(queue.as_str().into(), exchange, key, options, matches)
+            declaring
+                .bind_queue(&queue, &group.name, &bucket, matches)
                 .await?;
         }
         if partition.index == 0 {
-            bind(channel, &queue, &keyless, "").await?;
+            declaring
+                .bind_queue(&queue, &keyless, "", FieldTable::default())
+                .await?;
         }
     }
     for binding in &group.bindings {
-        channel
-            .exchange_bind(
-                group.name.as_str().into(),
-                exchange_of(binding.kind).into(),
-                binding.pattern.as_str().into(),
-                ExchangeBindOptions::default(),
-                FieldTable::default(),
-            )
+        let exchange = exchange_of(binding.kind);
+        declaring
+            .bind_exchange(&group.name, exchange, &binding.pattern)
             .await?;
     }
     Ok(())
 }
 
-async fn declare_exchange(
-    channel: &Channel,
-    name: &str,
-    kind: ExchangeKind,
-    arguments: FieldTable,
-) -> lapin::Result<()> {
-    let options = ExchangeDeclareOptions {
-        durable: true,
-        ..ExchangeDeclareOptions::default()
-    };
-    channel
-        .exchange_declare(name.into(), kind, options, arguments)
-        .await
-}
-
-async fn declare_queue(
-    channel: &Channel,
-    name: &str,
-    arguments: &[(&str, AMQPValue)],
-) -> lapin::Result<()> {
+/// The arguments of a quorum queue.
+pub(super) fn quorum(arguments: &[(&str, AMQPValue)]) -> FieldTable {
     let mut table = table(arguments);
     table.insert("x-queue-type".into(), text("quorum"));
-    channel
-        .queue_declare(name.into(), QueueDeclareOptions::durable(), table)
-        .await?;
-    Ok(())
+    table
 }
 
-async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> lapin::Result<()> {
-    channel
-        .queue_bind(
-            queue.into(),
-            exchange.into(),
-            key.into(),
-            QueueBindOptions::default(),
-            FieldTable::default(),
-        )
-        .await
+fn short(name: &str) -> Result<ShortString, DeclareError> {
+    let name = ShortString::try_new(name).map_err(std::io::Error::other);
+    Ok(name.map_err(lapin::Error::from)?)
 }
 
 fn table(entries: &[(&str, AMQPValue)]) -> FieldTable {

@@ -3,33 +3,31 @@
 use lapin::options::{
     ExchangeDeleteOptions, ExchangeUnbindOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
+use lapin::protocol::AMQPSoftError;
 use lapin::types::FieldTable;
-use lapin::{Channel, Error, ErrorKind};
+use lapin::{Channel, Error, Queue};
 
 use super::connection::Supervised;
+use super::declaring::is_soft;
 use super::topology;
-use crate::transport::{Group, TransportError};
+use crate::transport::{Binding, Group, TransportError};
 
 /// See [`Transport::unbind`](crate::transport::Transport::unbind).
 pub(super) async fn unbind(connection: &Supervised, group: &Group) -> Result<(), TransportError> {
     let unbound = async {
-        let Some(channel) = open(connection).await? else {
+        let Some(mut channel) = open(connection).await? else {
             return Ok(());
         };
         for binding in &group.bindings {
-            let exchange = topology::exchange_of(binding.kind);
-            let (name, key) = (group.name.as_str(), binding.pattern.as_str());
-            if group.partition.is_none() {
-                let arguments = FieldTable::default();
-                channel
-                    .queue_unbind(name.into(), exchange.into(), key.into(), arguments)
-                    .await?;
-            } else {
-                let options = ExchangeUnbindOptions::default();
-                let arguments = FieldTable::default();
-                channel
-                    .exchange_unbind(name.into(), exchange.into(), key.into(), options, arguments)
-                    .await?;
+            match unbind_one(&channel, group, binding).await {
+                // What does not exist is not bound.
+                Err(error) if is_soft(&error, AMQPSoftError::NOTFOUND) => {
+                    match open(connection).await? {
+                        Some(next) => channel = next,
+                        None => return Ok(()),
+                    }
+                }
+                unbound => unbound?,
             }
         }
         channel.close(200, "unbound".into()).await
@@ -38,6 +36,19 @@ pub(super) async fn unbind(connection: &Supervised, group: &Group) -> Result<(),
         action: "unbind the group's queue",
         source: error.into(),
     })
+}
+
+async fn unbind_one(channel: &Channel, group: &Group, binding: &Binding) -> Result<(), Error> {
+    let exchange = topology::exchange_of(binding.kind).into();
+    let (name, key) = (group.name.as_str().into(), binding.pattern.as_str().into());
+    let arguments = FieldTable::default();
+    if group.partition.is_none() {
+        return channel.queue_unbind(name, exchange, key, arguments).await;
+    }
+    let options = ExchangeUnbindOptions::default();
+    channel
+        .exchange_unbind(name, exchange, key, options, arguments)
+        .await
 }
 
 /// See [`Transport::remove`](crate::transport::Transport::remove).
@@ -76,11 +87,39 @@ pub(super) async fn remove(connection: &Supervised, group: &Group) -> Result<boo
     })
 }
 
-/// Whether a queue holds nothing that could be delivered, and has no consumer; or is not there.
+/// See [`Transport::depth`](crate::transport::Transport::depth).
+pub(super) async fn depth(
+    connection: &Supervised,
+    group: &Group,
+) -> Result<Option<u64>, TransportError> {
+    let counted = async {
+        let mut queues = topology::queues_of(group);
+        queues.push(topology::dead_queue(&group.name));
+        let mut depth = None;
+        for queue in &queues {
+            if let Some(queue) = state_of(connection, queue).await? {
+                *depth.get_or_insert(0) += u64::from(queue.message_count());
+            }
+        }
+        Ok(depth)
+    };
+    counted.await.map_err(|error: Error| TransportError {
+        action: "count the messages of the group's queues",
+        source: error.into(),
+    })
+}
+
+/// Whether a queue holds nothing that could be delivered, and has no consumer; or does not exist.
 async fn is_idle(connection: &Supervised, queue: &str) -> Result<bool, Error> {
-    // Its own channel: the broker closes it if the queue is not there.
+    let state = state_of(connection, queue).await?;
+    Ok(state.is_none_or(|state| state.message_count() == 0 && state.consumer_count() == 0))
+}
+
+/// The state of a queue; `None` if it does not exist, or the transport is closed.
+async fn state_of(connection: &Supervised, queue: &str) -> Result<Option<Queue>, Error> {
+    // Its own channel: the broker closes it if the queue does not exist.
     let Some(channel) = open(connection).await? else {
-        return Ok(false);
+        return Ok(None);
     };
     let options = QueueDeclareOptions {
         passive: true,
@@ -92,20 +131,11 @@ async fn is_idle(connection: &Supervised, queue: &str) -> Result<bool, Error> {
     {
         Ok(state) => {
             channel.close(200, "looked".into()).await?;
-            Ok(state.message_count() == 0 && state.consumer_count() == 0)
+            Ok(Some(state))
         }
-        Err(error) if is_not_found(&error) => Ok(true),
+        Err(error) if is_soft(&error, AMQPSoftError::NOTFOUND) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-fn is_not_found(error: &Error) -> bool {
-    use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
-    matches!(
-        error.kind(),
-        ErrorKind::ProtocolError(error)
-            if *error.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND)
-    )
 }
 
 /// A channel, or `None` when the transport is closed.

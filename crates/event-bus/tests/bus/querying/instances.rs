@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use event_bus::{BusSettings, Received, RequestError};
 use futures::future::join_all;
+use test_servers::eventually;
 use tokio::sync::{Barrier, Notify, Semaphore, watch};
 use tokio::time::timeout;
 
 use super::{By, GetPrice, Price, PriceList, SHORT, ask, asker, start_answering};
-use crate::support::{Ground, Running, on_both_transports, quick};
+use crate::support::{BOUND, Ground, Running, on_both_transports, quick};
 
 async fn hundreds_in_flight_each_get_their_own_answer(ground: &Ground) {
     const MANY: u32 = 500;
@@ -126,4 +127,14 @@ on_both_transports! {
     replicas_share_the_queries_and_one_may_go,
     a_bus_that_stops_answers_what_it_has_in_hand,
     queries_wait_a_while_for_a_service_that_has_stopped,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_are_answered_again_after_their_exchange_was_deleted() {
+    let ground = Ground::rabbitmq().await;
+    let shop = asker(&ground).await;
+    let stock = ground.participant("stock").await.answer(PriceList);
+    let _stock = start_answering(&shop.bus, stock).await;
+    ground.broker().delete_exchange("queries").await;
+    eventually("it is answered", BOUND, async || ask(&shop, 5).await.ok()).await;
 }

@@ -5,20 +5,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt as _;
-use lapin::Channel;
 use lapin::message::Delivery;
-use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
-};
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{Channel, Connection};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::reply_to::ReplyChannel;
 use super::wire::{self, Returning};
+use crate::conditions::Conditions;
 use crate::transport::queries::{KEPT_WITHOUT_RESPONDER, LONGEST_WAIT};
 use crate::transport::rabbitmq::connection::Supervised;
+use crate::transport::rabbitmq::declaring::{DeclareError, Declaring, Mode};
+use crate::transport::rabbitmq::upkeep::CHECK_INTERVAL;
 use crate::transport::rabbitmq::{topology, wire as envelopes};
 use crate::transport::{Desk, Question, Reply, ReplyPath};
 
@@ -31,23 +32,29 @@ pub(in crate::transport::rabbitmq) async fn run(
     replies: ReplyChannel,
     desk: Desk,
     questions: UnboundedSender<Question>,
+    conditions: Conditions,
     cancelled: CancellationToken,
 ) {
     let desk = Arc::new(desk);
+    let subject = format!("request {}", desk.query);
     loop {
-        let consuming = consume(&connection, &replies, &desk, &questions);
+        let consuming = consume(&connection, &replies, &desk, &questions, &conditions);
         match cancelled.run_until_cancelled(consuming).await {
-            None => return,
-            Some(Ok(())) => {}
-            Some(Err(error)) => {
-                tracing::warn!(query = desk.query, %error, "answering was interrupted");
+            None => break,
+            // A lost connection is reported for itself.
+            Some(ended) if connection.connected() => {
+                let reason = match ended {
+                    Ok(()) => "the broker cancelled the consumer".to_owned(),
+                    Err(error) => error.to_string(),
+                };
+                conditions.raise(&subject, format!("can't be answered: {reason}"));
+                let pause = tokio::time::sleep(REOPEN_DELAY);
+                cancelled.run_until_cancelled(pause).await;
             }
-        }
-        if connection.connected() {
-            let pause = tokio::time::sleep(REOPEN_DELAY);
-            cancelled.run_until_cancelled(pause).await;
+            Some(_) => {}
         }
     }
+    conditions.clear(&subject);
 }
 
 /// Sets a channel up and passes on what it delivers, until it ends.
@@ -59,13 +66,13 @@ async fn consume(
     replies: &ReplyChannel,
     desk: &Arc<Desk>,
     questions: &UnboundedSender<Question>,
-) -> lapin::Result<()> {
+    conditions: &Conditions,
+) -> Result<(), DeclareError> {
     let Some(connection) = connection.get().await else {
         return Ok(());
     };
+    let queue = declare(&connection, desk, Mode::Declare).await?;
     let channel = connection.create_channel().await?;
-    topology::declare_exchanges(&channel).await?;
-    let queue = declare(&channel, desk).await?;
     let prefetch = desk.at_once.max(1);
     channel
         .basic_qos(prefetch, BasicQosOptions::default())
@@ -74,13 +81,26 @@ async fn consume(
     let mut consumer = channel
         .basic_consume(queue, "".into(), options, FieldTable::default())
         .await?;
-    while let Some(delivery) = consumer.next().await {
-        let question = question(delivery?, &channel, replies, desk);
-        if questions.send(question).is_err() {
-            break;
+    conditions.clear(&format!("request {}", desk.query));
+    let mut checks = tokio::time::interval(CHECK_INTERVAL);
+    checks.reset();
+    loop {
+        tokio::select! {
+            delivery = consumer.next() => {
+                let Some(delivery) = delivery else {
+                    return Ok(());
+                };
+                let question = question(delivery?, &channel, replies, desk);
+                if questions.send(question).is_err() {
+                    return Ok(());
+                }
+            }
+            // An exchange or a binding may have been deleted meanwhile.
+            _ = checks.tick() => {
+                declare(&connection, desk, Mode::Check).await?;
+            }
         }
     }
-    Ok(())
 }
 
 /// Declares and binds the queue of a desk.
@@ -90,31 +110,31 @@ async fn consume(
 /// What is in it is worth nothing in a minute, and it goes when nobody has consumed from it for some
 /// time. It is a quorum queue all the same: a durable queue on one node of a cluster can't be used,
 /// nor made anew on another one, while that node is down.
-async fn declare(channel: &Channel, desk: &Desk) -> lapin::Result<ShortString> {
+async fn declare(
+    connection: &Connection,
+    desk: &Desk,
+    mode: Mode,
+) -> Result<ShortString, DeclareError> {
     let name = format!("{}.queries.{}", desk.service, desk.query);
-    let queue = ShortString::try_new(name).map_err(std::io::Error::other)?;
-    let mut arguments = FieldTable::default();
-    for (name, value) in [
-        ("x-queue-type", AMQPValue::LongString("quorum".into())),
+    let queue = ShortString::try_new(name).map_err(std::io::Error::other);
+    let queue = queue.map_err(lapin::Error::from)?;
+    let arguments = topology::quorum(&[
         ("x-expires", millis(KEPT_WITHOUT_RESPONDER)),
         // For queries of which nobody says how long they are waited for.
         ("x-message-ttl", millis(LONGEST_WAIT)),
-    ] {
-        arguments.insert(name.into(), value);
-    }
-    let options = QueueDeclareOptions::durable();
-    channel
-        .queue_declare(queue.clone(), options, arguments)
-        .await?;
-    channel
-        .queue_bind(
-            queue.clone(),
-            topology::QUERIES.into(),
-            desk.query.as_str().into(),
-            QueueBindOptions::default(),
+    ]);
+    let mut declaring = Declaring::on(connection, mode).await?;
+    topology::declare_exchanges(&mut declaring).await?;
+    declaring.queue(&queue, arguments).await?;
+    declaring
+        .bind_queue(
+            &queue,
+            topology::QUERIES,
+            &desk.query,
             FieldTable::default(),
         )
         .await?;
+    declaring.close().await;
     Ok(queue)
 }
 

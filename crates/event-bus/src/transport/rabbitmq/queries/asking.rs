@@ -16,14 +16,19 @@ use uuid::Uuid;
 
 use super::pending::Pending;
 use super::wire::{self, REPLY_TO};
+use crate::conditions::Conditions;
 use crate::envelope::Envelope;
 use crate::transport::queries::LONGEST_WAIT;
 use crate::transport::rabbitmq::connection::Supervised;
+use crate::transport::rabbitmq::declaring::DeclareError;
 use crate::transport::rabbitmq::topology;
 use crate::transport::{NoReply, Reply};
 
 /// Before a channel is opened again on a connection that stands: the reason may still hold.
 const REOPEN_DELAY: Duration = Duration::from_secs(1);
+
+/// What a condition is raised on while there is no channel.
+const SUBJECT: &str = "requests";
 
 /// How many queries may be published without being confirmed. While a broker holds back its
 /// publishers, the others wait with whoever asks them.
@@ -33,6 +38,7 @@ const MOST_UNCONFIRMED: usize = 1024;
 #[derive(Debug)]
 pub(in crate::transport::rabbitmq) struct Asker {
     connection: Supervised,
+    conditions: Conditions,
     closed: CancellationToken,
     tasks: TaskTracker,
     /// The channel at hand, kept up by a task of its own from the first query on.
@@ -56,11 +62,13 @@ struct Asked {
 impl Asker {
     pub(in crate::transport::rabbitmq) fn new(
         connection: Supervised,
+        conditions: Conditions,
         closed: CancellationToken,
         tasks: TaskTracker,
     ) -> Self {
         Self {
             connection,
+            conditions,
             closed,
             tasks,
             line: OnceLock::new(),
@@ -118,8 +126,9 @@ impl Asker {
     fn watch(&self) -> watch::Receiver<Option<Line>> {
         let keep_up = || {
             let (sender, receiver) = watch::channel(None);
-            let (connection, closed) = (self.connection.clone(), self.closed.clone());
-            self.tasks.spawn(keep_up(connection, closed, sender));
+            let (connection, conditions) = (self.connection.clone(), self.conditions.clone());
+            self.tasks
+                .spawn(keep_up(connection, conditions, self.closed.clone(), sender));
             receiver
         };
         self.line.get_or_init(keep_up).clone()
@@ -129,6 +138,7 @@ impl Asker {
 /// Opens one channel after another until the transport is closed.
 async fn keep_up(
     connection: Supervised,
+    conditions: Conditions,
     closed: CancellationToken,
     current: watch::Sender<Option<Line>>,
 ) {
@@ -136,6 +146,7 @@ async fn keep_up(
         match closed.run_until_cancelled(open(&connection)).await {
             None | Some(Ok(None)) => return,
             Some(Ok(Some((channel, replies)))) => {
+                conditions.clear(SUBJECT);
                 let pending = Pending::open();
                 let (queries, mut asked) = mpsc::channel(MOST_UNCONFIRMED);
                 current.send_replace(Some(Line {
@@ -147,11 +158,17 @@ async fn keep_up(
                 // In this order: whoever finds the channel closed must not find it here again.
                 current.send_replace(None);
                 pending.close();
-                if let Some(reason) = end {
-                    tracing::warn!(reason, "asking was interrupted");
+                // A lost connection is reported for itself.
+                if let Some(reason) = end
+                    && connection.connected()
+                {
+                    conditions.raise(SUBJECT, format!("the channel was lost: {reason}"));
                 }
             }
-            Some(Err(error)) => tracing::warn!(%error, "no channel to ask on"),
+            Some(Err(error)) if connection.connected() => {
+                conditions.raise(SUBJECT, format!("can't be sent: {error}"));
+            }
+            Some(Err(_)) => {}
         }
         // The connection tells by itself when it is back.
         if connection.connected() {
@@ -162,7 +179,7 @@ async fn keep_up(
 }
 
 /// A channel in confirm mode, with the consumer that direct reply-to asks for.
-async fn open(connection: &Supervised) -> lapin::Result<Option<(Channel, Consumer)>> {
+async fn open(connection: &Supervised) -> Result<Option<(Channel, Consumer)>, DeclareError> {
     let Some(connection) = connection.get().await else {
         return Ok(None);
     };
@@ -170,7 +187,7 @@ async fn open(connection: &Supervised) -> lapin::Result<Option<(Channel, Consume
     channel
         .confirm_select(ConfirmSelectOptions::default())
         .await?;
-    topology::declare_exchanges(&channel).await?;
+    topology::ensure_exchanges(&connection).await?;
     let options = BasicConsumeOptions {
         no_ack: true,
         ..BasicConsumeOptions::default()
