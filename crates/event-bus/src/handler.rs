@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::error_text;
 use crate::message::Message;
 use crate::received::Received;
 use crate::unit_of_work::UnitOfWork;
@@ -92,7 +93,11 @@ pub trait DynamicHandler: Send + Sync + 'static {
 /// Any error becomes one that may pass with `?`: it is tried again, at once and then later, and
 /// ends among the dead letters when the [`RetryPolicy`](crate::RetryPolicy) is exhausted. An
 /// error that can't pass is made with [`HandlerError::reject`] and goes to the dead letters right
-/// away.
+/// away. So does one with a data exception of PostgreSQL among its causes (SQLSTATE class 22, such
+/// as a NUL in a text), because the database will never accept those values.
+///
+/// The texts of an error and its causes are stored and logged. They should not hold anything of the
+/// message's body; what `serde_json` and PostgreSQL quote of it is left out.
 pub struct HandlerError {
     pub(crate) verdict: Verdict,
     pub(crate) source: Box<dyn Error + Send + Sync>,
@@ -121,15 +126,10 @@ impl HandlerError {
         }
     }
 
-    /// The error and its causes, outermost first.
+    /// The error and its causes, outermost first, without what serde or the database quote of the
+    /// data.
     pub(crate) fn reasons(&self) -> Vec<String> {
-        let mut reasons = vec![self.source.to_string()];
-        let mut cause = self.source.source();
-        while let Some(error) = cause {
-            reasons.push(error.to_string());
-            cause = error.source();
-        }
-        reasons
+        error_text::reasons(self.source.as_ref())
     }
 }
 

@@ -1,12 +1,12 @@
 //! How a message becomes a dead letter.
 
-use jiff::Timestamp;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::reason::DeadLetterReason;
 use super::storage;
 use crate::envelope::Envelope;
+use crate::retries::FirstFailure;
 use crate::signals;
 use crate::unit_of_work::UnitOfWork;
 
@@ -43,7 +43,7 @@ pub(crate) struct DeadLetter<'a> {
     pub(crate) reasons: &'a [String],
     /// Since it was delivered, or replayed.
     pub(crate) attempts: u32,
-    pub(crate) first_failed_at: Timestamp,
+    pub(crate) first_failed: FirstFailure,
 }
 
 /// Keeps a dead letter, on a connection that commits by itself. The same message for the same

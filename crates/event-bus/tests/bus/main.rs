@@ -4,6 +4,7 @@
     reason = "what fails in a test has to fail the test"
 )]
 
+mod clocks;
 mod dead_letters;
 mod groups;
 mod handling;
@@ -12,6 +13,7 @@ mod housekeeping;
 mod letters;
 mod many_letters;
 mod ordering;
+mod own_failures;
 mod pausing;
 mod publishing;
 mod querying;
@@ -19,7 +21,10 @@ mod raw_amqp;
 mod relaying;
 mod replaying;
 mod replicas;
+mod restarts;
 mod scheduling;
+mod secrets;
+mod slow_handlers;
 mod support;
 mod test_bus;
 mod test_transport;
