@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::database_fault::DatabaseFault;
 use crate::error_text;
 use crate::message::Message;
 use crate::received::Received;
@@ -124,6 +125,17 @@ impl HandlerError {
             verdict: Verdict::Never,
             source: source.into(),
         }
+    }
+
+    /// Whether another attempt can't succeed: the handler says so, or the database will never take
+    /// the data.
+    pub(crate) fn is_final(&self) -> bool {
+        self.verdict == Verdict::Never || self.is_refused_data()
+    }
+
+    /// Whether the database refuses the data.
+    pub(crate) fn is_refused_data(&self) -> bool {
+        DatabaseFault::behind(self.source.as_ref()) == Some(DatabaseFault::RefusedData)
     }
 
     /// The error and its causes, outermost first, without what serde or the database quote of the

@@ -276,9 +276,7 @@ impl Dispatcher {
         match failure {
             HandlerFailure::Unreadable { .. } => false,
             HandlerFailure::Handler(error) => {
-                error.verdict == Verdict::MayPass
-                    && failure.fault() != Some(DatabaseFault::RefusedData)
-                    && !self.settings.retry.rejects(error.source.as_ref())
+                !error.is_final() && !self.settings.retry.rejects(error.source.as_ref())
             }
         }
     }
@@ -295,8 +293,7 @@ impl Dispatcher {
             HandlerFailure::Unreadable { reason, .. } => *reason,
             HandlerFailure::Handler(_) if self.may_pass(failure) => Reason::RetriesExhausted,
             HandlerFailure::Handler(error)
-                if error.verdict == Verdict::MayPass
-                    && failure.fault() == Some(DatabaseFault::RefusedData) =>
+                if error.verdict == Verdict::MayPass && error.is_refused_data() =>
             {
                 Reason::RefusedData
             }
