@@ -1,10 +1,15 @@
 //! From the body of an envelope to a message, whichever version it came in.
 
+mod reader;
+mod refusal;
+
 use std::cmp::Ordering;
 use std::error::Error;
 use std::fmt;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
+use serde_json::error::Category;
 
 use crate::envelope::Envelope;
 use crate::message::Message;
@@ -22,16 +27,16 @@ impl Envelope {
             source,
         };
         match self.version.cmp(&M::VERSION) {
-            Ordering::Equal => serde_json::from_slice(&self.body).map_err(unreadable),
+            Ordering::Equal => read(&self.body).map_err(unreadable),
             Ordering::Less => {
-                let body: Value = serde_json::from_slice(&self.body).map_err(unreadable)?;
+                let body: Value = read(&self.body).map_err(unreadable)?;
                 let body = M::upcast(self.version, body).map_err(|error| DecodeError::Upcast {
                     name: M::NAME,
                     version: self.version,
                     present: M::VERSION,
                     source: error.0,
                 })?;
-                serde_json::from_value(body).map_err(unreadable)
+                M::deserialize(&body).map_err(|error| unreadable(BodyError::of::<M>(&body, &error)))
             }
             Ordering::Greater => Err(DecodeError::Newer {
                 name: M::NAME,
@@ -39,6 +44,46 @@ impl Envelope {
                 newest: M::VERSION,
             }),
         }
+    }
+}
+
+/// Reads JSON as a type.
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
+    serde_json::from_slice(body).map_err(|error| match serde_json::from_slice(body) {
+        Ok(value) => BodyError::of::<T>(&value, &error),
+        Err(error) => BodyError(summary(&error)),
+    })
+}
+
+/// What is known of an error of JSON without what it quotes of the text: the kind, and the place
+/// if there is one.
+pub(crate) fn summary(error: &serde_json::Error) -> String {
+    let kind = match error.classify() {
+        Category::Io => "the JSON could not be read",
+        Category::Syntax => "invalid JSON",
+        Category::Eof => "incomplete JSON",
+        Category::Data => "JSON of another type",
+    };
+    match error.line() {
+        0 => kind.to_owned(),
+        line => format!("{kind} at line {line} column {}", error.column()),
+    }
+}
+
+/// Why a body is not what the message's name promises. It names the place in the body and the kind
+/// of the mistake, and repeats nothing of the body.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BodyError(String);
+
+impl BodyError {
+    /// Of JSON that was refused with this error.
+    fn of<T: DeserializeOwned>(value: &Value, error: &serde_json::Error) -> Self {
+        Self(match refusal::refusal::<T>(value) {
+            Some(refusal) => refusal.to_string(),
+            // A field that is there twice, for example, of which the value has one.
+            None => summary(error),
+        })
     }
 }
 
@@ -51,9 +96,9 @@ pub enum DecodeError {
     Body {
         /// The message's name.
         name: &'static str,
-        /// What serde said.
+        /// Where and why.
         #[source]
-        source: serde_json::Error,
+        source: BodyError,
     },
     /// [`Message::upcast`] failed.
     #[error("version {version} of `{name}` can't be brought to version {present}")]

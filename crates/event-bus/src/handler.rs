@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::database_fault::DatabaseFault;
+use crate::error_text;
 use crate::message::Message;
 use crate::received::Received;
 use crate::unit_of_work::UnitOfWork;
@@ -92,7 +94,11 @@ pub trait DynamicHandler: Send + Sync + 'static {
 /// Any error becomes one that may pass with `?`: it is tried again, at once and then later, and
 /// ends among the dead letters when the [`RetryPolicy`](crate::RetryPolicy) is exhausted. An
 /// error that can't pass is made with [`HandlerError::reject`] and goes to the dead letters right
-/// away.
+/// away. So does one with a data exception of PostgreSQL among its causes (SQLSTATE class 22, such
+/// as a NUL in a text), because the database will never accept those values.
+///
+/// The texts of an error and its causes are stored and logged. They should not hold anything of the
+/// message's body; what `serde_json` and PostgreSQL quote of it is left out.
 pub struct HandlerError {
     pub(crate) verdict: Verdict,
     pub(crate) source: Box<dyn Error + Send + Sync>,
@@ -121,15 +127,21 @@ impl HandlerError {
         }
     }
 
-    /// The error and its causes, outermost first.
+    /// Whether another attempt can't succeed: the handler says so, or the database will never take
+    /// the data.
+    pub(crate) fn is_final(&self) -> bool {
+        self.verdict == Verdict::Never || self.is_refused_data()
+    }
+
+    /// Whether the database refuses the data.
+    pub(crate) fn is_refused_data(&self) -> bool {
+        DatabaseFault::behind(self.source.as_ref()) == Some(DatabaseFault::RefusedData)
+    }
+
+    /// The error and its causes, outermost first, without what serde or the database quote of the
+    /// data.
     pub(crate) fn reasons(&self) -> Vec<String> {
-        let mut reasons = vec![self.source.to_string()];
-        let mut cause = self.source.source();
-        while let Some(error) = cause {
-            reasons.push(error.to_string());
-            cause = error.source();
-        }
-        reasons
+        error_text::reasons(self.source.as_ref())
     }
 }
 

@@ -1,7 +1,6 @@
 //! A handler with its message type erased: it takes envelopes and decodes for itself.
 
 use std::any::TypeId;
-use std::error::Error as _;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -9,9 +8,11 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
+use crate::database_fault::DatabaseFault;
 use crate::dead_letters::Reason;
-use crate::decode::DecodeError;
+use crate::decode::{DecodeError, summary};
 use crate::envelope::Envelope;
+use crate::error_text;
 use crate::handler::{BatchHandler, DynamicHandler, Handler, HandlerError};
 use crate::message::{Kind, Message, MessageKind as _};
 use crate::pattern::Pattern;
@@ -24,6 +25,16 @@ use crate::unit_of_work::UnitOfWork;
 pub(crate) struct Task {
     pub(crate) envelope: Arc<Envelope>,
     pub(crate) attempt: u32,
+}
+
+impl Task {
+    /// The first attempt at a message.
+    pub(crate) fn first(envelope: Arc<Envelope>) -> Self {
+        Self {
+            envelope,
+            attempt: 1,
+        }
+    }
 }
 
 /// A handler for one message type, or for what matches a pattern.
@@ -62,6 +73,24 @@ pub(crate) enum HandlerFailure {
     Unreadable { reason: Reason, detail: String },
     /// The handler said so, or panicked.
     Handler(HandlerError),
+}
+
+impl HandlerFailure {
+    /// The fault of a database behind the failure, if there is one.
+    pub(crate) fn fault(&self) -> Option<DatabaseFault> {
+        match self {
+            Self::Unreadable { .. } => None,
+            Self::Handler(error) => DatabaseFault::behind(error.source.as_ref()),
+        }
+    }
+
+    /// The error and its causes, outermost first.
+    pub(crate) fn reasons(&self) -> Vec<String> {
+        match self {
+            Self::Handler(error) => error.reasons(),
+            Self::Unreadable { detail, .. } => vec![detail.clone()],
+        }
+    }
 }
 
 impl HandlerEntry {
@@ -230,7 +259,7 @@ impl<H: DynamicHandler> Run for Dynamic<H> {
                 let body = serde_json::from_slice(&task.envelope.body).map_err(|error| {
                     HandlerFailure::Unreadable {
                         reason: Reason::Malformed,
-                        detail: format!("the body is no JSON: {error}"),
+                        detail: format!("the body is not JSON: {}", summary(&error)),
                     }
                 })?;
                 let message = Received::new(body, task.envelope.clone(), task.attempt);
@@ -253,10 +282,7 @@ impl From<DecodeError> for HandlerFailure {
             DecodeError::Newer { .. } => Reason::NewerVersion,
             DecodeError::Body { .. } | DecodeError::Upcast { .. } => Reason::Malformed,
         };
-        let detail = match error.source() {
-            Some(cause) => format!("{error}: {cause}"),
-            None => error.to_string(),
-        };
+        let detail = error_text::line(&error);
         Self::Unreadable { reason, detail }
     }
 }

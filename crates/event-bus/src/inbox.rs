@@ -4,19 +4,42 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use sqlx::PgConnection;
-use sqlx::postgres::types::PgInterval;
 use uuid::Uuid;
+
+use crate::database_fault::is_lock_unavailable;
+use crate::interval::interval;
 
 /// A message and the name of one of its handlers.
 pub(crate) type Claim<'a> = (Uuid, &'a str);
 
-/// Takes messages for their handlers, and says which of them had not been taken before.
+/// Why messages could not be claimed.
+#[derive(Debug)]
+pub(crate) enum ClaimError {
+    /// Another transaction has made one of the claims and not ended yet: the message is being
+    /// handled, for as long as its handler takes.
+    HeldElsewhere,
+    /// The database failed.
+    Database(sqlx::Error),
+}
+
+impl From<sqlx::Error> for ClaimError {
+    fn from(error: sqlx::Error) -> Self {
+        if is_lock_unavailable(&error) {
+            Self::HeldElsewhere
+        } else {
+            Self::Database(error)
+        }
+    }
+}
+
+/// Claims messages for their handlers, and returns the claims that are new.
 ///
-/// If another transaction has taken one of them and not committed yet, this waits for it.
+/// It never waits long for another transaction's claim, so that a slow handler delays no one else.
+/// After an error the transaction is aborted.
 pub(crate) async fn claim(
     connection: &mut PgConnection,
     claims: &[Claim<'_>],
-) -> Result<HashSet<(Uuid, String)>, sqlx::Error> {
+) -> Result<HashSet<(Uuid, String)>, ClaimError> {
     // In one order everywhere, so that two batches with the same messages can't deadlock.
     let mut claims = claims.to_vec();
     claims.sort_unstable();
@@ -26,10 +49,7 @@ pub(crate) async fn claim(
         .map(|(id, handler)| (id, handler.to_owned()))
         .unzip();
     let fresh = sqlx::query!(
-        "insert into inbox (message_id, handler)
-         select * from unnest($1::uuid[], $2::text[])
-         on conflict do nothing
-         returning message_id, handler",
+        r#"select claimed_id as "message_id!", claimed_handler as "handler!" from inbox_claim($1, $2)"#,
         &ids,
         &handlers,
     )
@@ -72,12 +92,7 @@ pub(crate) async fn keep(
     connection: &mut PgConnection,
     retention: Duration,
 ) -> Result<(), sqlx::Error> {
-    let retention = PgInterval {
-        months: 0,
-        days: 0,
-        microseconds: i64::try_from(retention.as_micros()).unwrap_or(i64::MAX),
-    };
-    sqlx::query!("select inbox_keep($1)", retention)
+    sqlx::query!("select inbox_keep($1)", interval(retention))
         .execute(connection)
         .await?;
     Ok(())

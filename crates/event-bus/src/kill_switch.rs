@@ -10,9 +10,14 @@ use std::time::{Duration, Instant};
 
 use crate::signals;
 
+/// In place of a pause that the clock can't count.
+const LONGEST_PAUSE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// When a handler is paused, and for how long.
 ///
-/// Only failures that may pass count: what a handler rejects says nothing of the next message.
+/// It is there for outages of what a handler depends on. A failure that is the message's own does
+/// not count: what a handler rejects, data that the database refuses, and a violated constraint say
+/// nothing about the next message.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct KillSwitch {
     /// How many outcomes are looked back on, and needed before it trips. Default 20.
@@ -181,7 +186,9 @@ impl Switch {
     /// Notes a failure. Returns for how long the handler is paused, if it is from now on.
     fn fail(&mut self, settings: &KillSwitch) -> Option<Duration> {
         let pause = match self.paused {
-            Some(paused) if paused.probing => (paused.pause * 2).min(settings.max_pause),
+            Some(paused) if paused.probing => {
+                paused.pause.saturating_mul(2).min(settings.max_pause)
+            }
             // Whatever was under way when it was paused.
             Some(_) => return None,
             None => {
@@ -194,8 +201,9 @@ impl Switch {
                 settings.pause
             }
         };
+        let now = Instant::now();
         self.paused = Some(Paused {
-            until: Instant::now() + pause,
+            until: now.checked_add(pause).unwrap_or(now + LONGEST_PAUSE),
             pause,
             probing: false,
         });

@@ -22,9 +22,13 @@ mod conditions;
 #[cfg(feature = "postgres")]
 mod consumer_group;
 #[cfg(feature = "postgres")]
+mod database_fault;
+#[cfg(feature = "postgres")]
 pub mod dead_letters;
 #[cfg(feature = "postgres")]
 mod dispatcher;
+#[cfg(feature = "postgres")]
+mod error_text;
 #[cfg(feature = "postgres")]
 mod groups;
 #[cfg(feature = "postgres")]
@@ -42,13 +46,13 @@ mod inbox;
 #[cfg(feature = "postgres")]
 mod instances;
 #[cfg(feature = "postgres")]
+mod interval;
+#[cfg(feature = "postgres")]
 mod kill_switch;
 #[cfg(feature = "postgres")]
 mod lease;
 #[cfg(feature = "postgres")]
 mod migrate;
-#[cfg(feature = "postgres")]
-mod outage;
 #[cfg(feature = "postgres")]
 mod outbox;
 #[cfg(feature = "postgres")]
@@ -102,7 +106,7 @@ mod vacuum;
 #[cfg(feature = "postgres")]
 mod wake;
 
-pub use decode::{DecodeError, UpcastError};
+pub use decode::{BodyError, DecodeError, UpcastError};
 pub use entity::{EntityCreatedEto, EntityDeletedEto, EntityEto, EntityUpdatedEto};
 pub use envelope::{Envelope, Lineage, MAX_BODY_BYTES, MAX_KEY_BYTES, PublishError, TraceContext};
 #[cfg(feature = "derive")]
@@ -116,6 +120,8 @@ pub use {
     builder::EventBusBuilder,
     bus::{EventBus, PublishNowError},
     consumer_group::ConsumerGroup,
+    database_fault::DatabaseFault,
+    error_text::reasons as error_reasons,
     handler::{BatchHandler, DynamicHandler, Handler, HandlerError},
     health::{BusHealth, HealthProblem},
     kill_switch::KillSwitch,

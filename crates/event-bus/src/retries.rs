@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::dead_letters::storable;
 use crate::envelope::Envelope;
+use crate::interval::interval;
 
 /// A message that a handler has failed at.
 #[derive(Debug, Clone)]
@@ -20,7 +21,26 @@ pub(crate) struct StoredRetry {
     pub(crate) handler: String,
     /// How often it was tried so far.
     pub(crate) attempts: u32,
-    pub(crate) first_failed_at: Timestamp,
+    pub(crate) first_failed: FirstFailure,
+}
+
+/// When a message failed for the first time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum FirstFailure {
+    /// So long ago. The database makes a time of it, by the clock that it compares all times with.
+    Ago(Duration),
+    /// What the database has stored.
+    At(Timestamp),
+}
+
+impl FirstFailure {
+    /// The stored time, and how long ago it was otherwise.
+    pub(crate) fn parts(self) -> (Option<Timestamp>, Duration) {
+        match self {
+            Self::Ago(age) => (None, age),
+            Self::At(time) => (Some(time), Duration::ZERO),
+        }
+    }
 }
 
 /// A message to which an attempt was begun.
@@ -29,53 +49,80 @@ pub(crate) struct BegunRetry {
     pub(crate) retry: StoredRetry,
     /// How many attempts were begun, this one included, since one last ended.
     pub(crate) begun: i32,
+    /// Whether the broker gave up on the message, and no attempt has ended since.
+    pub(crate) given_up: bool,
 }
 
-/// Keeps a message for a later attempt.
+/// Whether messages whose last attempt did not end may be begun. One of them may end the process,
+/// and with it every other attempt that runs there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Suspects {
+    Included,
+    Excluded,
+}
+
+/// Stores a message for an attempt after the given delay.
 pub(crate) async fn store(
     connection: &mut PgConnection,
     retry: &StoredRetry,
-    next_at: Timestamp,
+    delay: Duration,
     reasons: &[String],
 ) -> Result<(), sqlx::Error> {
+    let (first_failed_at, age) = retry.first_failed.parts();
     sqlx::query!(
         "insert into inbox_retries
              (message_id, handler, attributes, body, attempts, next_at, reasons, first_failed_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)
+         values ($1, $2, $3, $4, $5, clock_timestamp() + $6::interval, $7,
+                 coalesce($8, clock_timestamp() - $9::interval))
          on conflict (message_id, handler) do update
          set attempts = excluded.attempts, next_at = excluded.next_at, reasons = excluded.reasons,
-             begun = 0",
+             begun = 0, given_up = false",
         retry.envelope.id,
         retry.handler,
         Json(retry.envelope.as_ref()) as _,
         retry.envelope.body.as_ref(),
         i32::try_from(retry.attempts).unwrap_or(i32::MAX),
-        next_at.to_sqlx() as _,
+        interval(delay),
         &storable(reasons),
-        retry.first_failed_at.to_sqlx() as _,
+        first_failed_at.map(Timestamp::to_sqlx) as _,
+        interval(age),
     )
     .execute(connection)
     .await?;
     Ok(())
 }
 
-/// Keeps a message that has not been tried, for a first attempt at the given time.
+/// Why a message is stored before its first attempt.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Untried {
+    /// Its handler is paused, for this long.
+    Paused(Duration),
+    /// The broker has given up on it.
+    GivenUp,
+}
+
+/// Stores a message that has not been tried, for a first attempt.
 pub(crate) async fn store_untried(
     connection: &mut PgConnection,
     envelope: &Envelope,
     handler: &str,
-    next_at: Timestamp,
+    untried: Untried,
 ) -> Result<(), sqlx::Error> {
+    let (delay, given_up) = match untried {
+        Untried::Paused(pause) => (pause, false),
+        Untried::GivenUp => (Duration::ZERO, true),
+    };
     sqlx::query!(
         "insert into inbox_retries
-             (message_id, handler, attributes, body, attempts, next_at, reasons)
-         values ($1, $2, $3, $4, 0, $5, '{}')
+             (message_id, handler, attributes, body, attempts, next_at, reasons, given_up)
+         values ($1, $2, $3, $4, 0, clock_timestamp() + $5::interval, '{}', $6)
          on conflict (message_id, handler) do nothing",
         envelope.id,
         handler,
         Json(envelope) as _,
         envelope.body.as_ref(),
-        next_at.to_sqlx() as _,
+        interval(delay),
+        given_up,
     )
     .execute(connection)
     .await?;
@@ -89,6 +136,7 @@ pub(crate) async fn store_untried(
 pub(crate) async fn begin_due(
     connection: &mut PgConnection,
     handlers: &[String],
+    suspects: Suspects,
 ) -> Result<Option<BegunRetry>, sqlx::Error> {
     // The count is for the end of this process, which an asynchronous commit outlives. The new time
     // keeps others away until the message is held.
@@ -98,14 +146,16 @@ pub(crate) async fn begin_due(
            where (message_id, handler) = (
                    select message_id, handler from inbox_retries
                    where next_at <= statement_timestamp() and handler = any($1)
+                     and (begun = 0 or $2)
                    order by next_at
                    limit 1
                    for update skip locked
                )
              and set_config('synchronous_commit', 'off', true) is not null
            returning handler, attributes as "attributes: Json<Envelope>", body, attempts,
-                     first_failed_at, begun"#,
+                     first_failed_at, begun, given_up"#,
         handlers,
+        suspects == Suspects::Included,
     )
     .fetch_optional(connection)
     .await?;
@@ -117,9 +167,10 @@ pub(crate) async fn begin_due(
             }),
             handler: row.handler,
             attempts: row.attempts.unsigned_abs(),
-            first_failed_at: row.first_failed_at.to_jiff(),
+            first_failed: FirstFailure::At(row.first_failed_at.to_jiff()),
         },
         begun: row.begun,
+        given_up: row.given_up,
     }))
 }
 
@@ -157,20 +208,22 @@ pub(crate) async fn remove(
     Ok(())
 }
 
-/// Takes a message again, after a transaction with it has failed. Returns whether it still waits.
-pub(crate) async fn lock(
+/// Takes back that an attempt was begun: it ended with the connection to the database, which says
+/// nothing about the message.
+pub(crate) async fn unbegin(
     connection: &mut PgConnection,
-    message_id: Uuid,
-    handler: &str,
-) -> Result<bool, sqlx::Error> {
-    let row = sqlx::query!(
-        "select attempts from inbox_retries where message_id = $1 and handler = $2 for update",
-        message_id,
-        handler,
+    begun: &BegunRetry,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update inbox_retries set begun = begun - 1
+         where message_id = $1 and handler = $2 and begun = $3",
+        begun.retry.envelope.id,
+        begun.retry.handler,
+        begun.begun,
     )
-    .fetch_optional(connection)
+    .execute(connection)
     .await?;
-    Ok(row.is_some())
+    Ok(())
 }
 
 /// How long it is until the next message becomes due, if any will. Those that are due already are

@@ -70,7 +70,7 @@ impl RetryPolicy {
         false
     }
 
-    /// How many attempts there are in all.
+    /// How many attempts there are in all, at most [`u32::MAX`].
     pub fn attempts(&self) -> u32 {
         self.immediate
             .saturating_add(self.delayed)
@@ -84,14 +84,14 @@ impl RetryPolicy {
         if attempts >= self.attempts() {
             return None;
         }
-        let doublings = attempts
-            .saturating_sub(self.immediate.saturating_add(1))
-            .min(31);
+        let first_stored = self.immediate.saturating_add(1);
+        let doublings = attempts.saturating_sub(first_stored).min(31);
         let delay = self
             .first_delay
             .saturating_mul(1 << doublings)
             .min(self.max_delay);
-        Some(delay.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0)))
+        // Subtracted, since a product with the longest duration could overflow.
+        Some(delay - delay.mul_f64(0.5 - 0.5 * jitter.clamp(0.0, 1.0)))
     }
 }
 
@@ -121,6 +121,34 @@ mod tests {
             delays,
             [seconds(1), seconds(2), seconds(3), seconds(3), None]
         );
+    }
+
+    #[test]
+    fn extreme_policies_have_extreme_delays_and_never_overflow() {
+        let policy = RetryPolicy {
+            immediate: u32::MAX,
+            delayed: u32::MAX,
+            first_delay: Duration::MAX,
+            max_delay: Duration::MAX,
+            rejected: Vec::new(),
+        };
+        assert_eq!(policy.attempts(), u32::MAX);
+        assert_eq!(policy.delay_after(u32::MAX - 1, 1.0), Some(Duration::MAX));
+        let forever = RetryPolicy {
+            delayed: u32::MAX,
+            ..RetryPolicy::default()
+        };
+        assert_eq!(forever.attempts(), u32::MAX);
+        let longest = Some(forever.max_delay);
+        assert_eq!(forever.delay_after(1_000_000, 1.0), longest);
+        let patient = RetryPolicy {
+            first_delay: Duration::MAX,
+            max_delay: Duration::MAX,
+            ..RetryPolicy::default()
+        };
+        for jitter in [0.0, 0.5, 1.0] {
+            assert!(patient.delay_after(12, jitter) >= Some(Duration::MAX / 3));
+        }
     }
 
     #[test]

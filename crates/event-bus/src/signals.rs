@@ -23,6 +23,8 @@ const OUTBOX_UNROUTABLE: &str = "event_bus.outbox.unroutable";
 const OUTBOX_REFUSED: &str = "event_bus.outbox.refused";
 const RELAY_LEADING: &str = "event_bus.relay.leading";
 const DUPLICATES: &str = "event_bus.inbox.duplicates";
+const PARKED: &str = "event_bus.inbox.claims_held";
+const GIVEN_UP: &str = "event_bus.given_up";
 const RETRIES: &str = "event_bus.retries";
 const RETRIES_WAITING: &str = "event_bus.retries.waiting";
 const HELD: &str = "event_bus.held_messages";
@@ -63,6 +65,14 @@ fn describe_counters() {
         (SENT, "Messages that the broker has settled."),
         (CONSUMED, "Deliveries that were taken from a queue."),
         (DUPLICATES, "Deliveries of what a handler had already."),
+        (
+            PARKED,
+            "Deliveries that were put aside because another transaction handles the message.",
+        ),
+        (
+            GIVEN_UP,
+            "Messages that the broker gave up on and that were stored, for each handler.",
+        ),
         (RETRIES, "Failures after which a message was stored."),
         (
             HELD,
@@ -189,6 +199,16 @@ pub(crate) fn duplicates(messages: usize) {
     if messages > 0 {
         counter!(DUPLICATES).increment(messages as u64);
     }
+}
+
+/// A delivery was put aside because another transaction holds its claim.
+pub(crate) fn parked() {
+    counter!(PARKED).increment(1);
+}
+
+/// A message that the broker gave up on was stored for so many handlers.
+pub(crate) fn given_up(handlers: usize) {
+    counter!(GIVEN_UP).increment(handlers as u64);
 }
 
 /// A message was stored for a later attempt.

@@ -216,6 +216,25 @@ impl UnitOfWork {
         self.transaction.rollback().await
     }
 
+    /// Marks the state to which [`undo`](Self::undo) returns.
+    pub(crate) async fn mark(&mut self) -> Result<(), sqlx::Error> {
+        sqlx::query("savepoint attempt")
+            .execute(&mut *self.transaction)
+            .await?;
+        Ok(())
+    }
+
+    /// Undoes everything since the mark, also in an aborted transaction. Locks that were taken
+    /// before the mark stay.
+    pub(crate) async fn undo(&mut self) -> Result<(), sqlx::Error> {
+        self.pending = Pending::default();
+        self.after_commit.clear();
+        sqlx::query("rollback to savepoint attempt")
+            .execute(&mut *self.transaction)
+            .await?;
+        Ok(())
+    }
+
     /// Does something when the commit has succeeded, such as to log what it did.
     pub(crate) fn after_commit(&mut self, tell: impl FnOnce() + Send + Sync + 'static) {
         self.after_commit.push(Box::new(tell));

@@ -1,34 +1,22 @@
 //! What the failures of a database mean to a client.
 
-use std::io;
-
 use axum::http::StatusCode;
-use event_bus::{PublishError, RepositoryError};
+use event_bus::{DatabaseFault, PublishError, RepositoryError};
 use sqlx::Error;
 use sqlx::error::DatabaseError;
 
 use crate::problem::Problem;
 
-/// Whether the database is away or overloaded, so that the same request may succeed later.
-///
-/// By SQLSTATE: class 08 (connection), 40001 and 40P01 (serialization, deadlock), 53300 (too many
-/// connections), 57P01–57P03 (shutting down or starting up); and a prepared statement that is older
+/// Whether the database is unavailable, overloaded or ended one of two transactions that were in
+/// each other's way, so that the same request may succeed later; or a prepared statement is older
 /// than the schema, which another session does not have.
 #[must_use]
 pub fn is_passing(error: &Error) -> bool {
-    match error {
-        Error::Io(_) | Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed => true,
-        Error::Database(_) if event_bus::is_outdated_statement(error) => true,
-        Error::Database(error) => error.code().is_some_and(|code| {
-            code.starts_with("08")
-                || matches!(
-                    &*code,
-                    "40001" | "40P01" | "53300" | "57P01" | "57P02" | "57P03"
-                )
-        }),
-        Error::Tls(error) => error.downcast_ref::<io::Error>().is_some(),
-        _ => false,
-    }
+    event_bus::is_outdated_statement(error)
+        || matches!(
+            DatabaseFault::of(error),
+            DatabaseFault::Outage | DatabaseFault::Conflict
+        )
 }
 
 impl From<Error> for Problem {

@@ -14,6 +14,9 @@ use crate::violations::Violation;
 /// The largest body that is read, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
 
+/// How much of a body a refusal may repeat, in characters.
+const MAX_ECHO: usize = 100;
+
 /// A body in JSON.
 ///
 /// Refuses with 415 what does not say it is JSON, with 413 what is over [`MAX_BODY`], with 400
@@ -70,6 +73,8 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
+/// The problem of JSON that was refused. It may repeat the beginning of a value to the client who
+/// sent it, and is logged nowhere.
 fn refuse(pointer: String, error: &serde_json::Error) -> Problem {
     let message = error.to_string();
     // Line and column help with JSON that is broken; in JSON that is not, the pointer says it
@@ -85,11 +90,30 @@ fn refuse(pointer: String, error: &serde_json::Error) -> Problem {
             let message = message
                 .rsplit_once(" at line ")
                 .map_or(&*message, |(reason, _)| reason);
-            Problem::invalid(vec![Violation::field(
-                field_pointer(pointer, message),
-                message,
-            )])
+            let pointer = field_pointer(pointer, message);
+            Problem::invalid(vec![Violation::field(pointer, shortened(message))])
         }
+    }
+}
+
+/// A message of serde with the beginning of the value that it quotes, and what was expected.
+fn shortened(message: &str) -> String {
+    let (quoting, expected) = match message.rsplit_once(", expected ") {
+        Some((quoting, expected)) => (quoting, Some(expected)),
+        None => (message, None),
+    };
+    let mut short = beginning(quoting);
+    if let Some(expected) = expected {
+        short.push_str(", expected ");
+        short.push_str(&beginning(expected));
+    }
+    short
+}
+
+fn beginning(text: &str) -> String {
+    match text.char_indices().nth(MAX_ECHO) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -121,7 +145,7 @@ fn pointer(path: &Path) -> String {
 }
 
 fn escape(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1")
+    beginning(key).replace('~', "~0").replace('/', "~1")
 }
 
 #[cfg(test)]
@@ -184,6 +208,19 @@ mod tests {
                 .unwrap()
                 .starts_with("unknown field `a/b`")
         );
+    }
+
+    #[test]
+    fn at_most_the_beginning_of_a_value_or_a_key_is_repeated() {
+        let long = "x".repeat(10_000);
+        let body = json!({ "owner": "Ada", "lines": [{ "quantity": long }] });
+        let (_, errors) = refusal(&body.to_string());
+        let detail = errors[0]["detail"].as_str().unwrap();
+        assert!(detail.starts_with("invalid type: string \"xxx"), "{detail}");
+        assert!(detail.ends_with("x…, expected u32"), "{detail}");
+        assert!(detail.chars().filter(|c| *c == 'x').count() <= 101);
+        let (_, errors) = refusal(&json!({ "owner": "Ada", "lines": [], long: 1 }).to_string());
+        assert!(errors.to_string().len() < 400, "{errors}");
     }
 
     #[test]

@@ -106,18 +106,17 @@ fn log(problem: &Problem) {
     }
 }
 
-/// The chain of causes in one line.
+/// The chain of causes in one line, without the data that serde or the database quote.
 fn causes(error: &(dyn Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let text = cause.to_string();
+    let mut line = String::new();
+    for text in event_bus::error_reasons(error) {
         // Some errors repeat their cause in their own text.
-        if !line.ends_with(&text) {
+        if line.is_empty() {
+            line = text;
+        } else if !line.ends_with(&text) {
             line.push_str(": ");
             line.push_str(&text);
         }
-        next = cause.source();
     }
     line
 }

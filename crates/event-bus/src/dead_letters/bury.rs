@@ -1,11 +1,11 @@
 //! How a message becomes a dead letter.
 
-use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::reason::DeadLetterReason;
 use super::storage;
 use crate::envelope::Envelope;
+use crate::retries::FirstFailure;
 use crate::signals;
 use crate::unit_of_work::UnitOfWork;
 
@@ -42,7 +42,7 @@ pub(crate) struct DeadLetter<'a> {
     pub(crate) reasons: &'a [String],
     /// Since it was delivered, or replayed.
     pub(crate) attempts: u32,
-    pub(crate) first_failed_at: Timestamp,
+    pub(crate) first_failed: FirstFailure,
 }
 
 /// Stores a dead letter with the commit of the unit of work, and reports it after that. The same

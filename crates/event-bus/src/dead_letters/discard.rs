@@ -10,6 +10,7 @@ use super::handle::{BulkMode, DeadLetters};
 use super::letter::DeadLetterFilter;
 use super::pages::{PAGE, Pages};
 use super::storage;
+use crate::interval::interval;
 use crate::{held_keys, sessions, signals};
 
 impl DeadLetters {
@@ -72,11 +73,7 @@ impl DeadLetters {
 
 /// Forgets letters that have been here for longer than this; what they held back goes on.
 pub(crate) async fn expire(pool: &PgPool, retention: Duration) -> Result<(), sqlx::Error> {
-    let retention = PgInterval {
-        months: 0,
-        days: 0,
-        microseconds: i64::try_from(retention.as_micros()).unwrap_or(i64::MAX),
-    };
+    let retention = interval(retention);
     let mut all = 0;
     let ended = loop {
         match expire_page(pool, retention).await {

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 pub enum DeadLetterReason {
     /// The handler said that trying again is of no use.
     Rejected,
+    /// The database refuses the message's data, and always will: SQLSTATE class 22, data exception.
+    RefusedData,
     /// The last attempt of the retry policy failed.
     RetriesExhausted,
     /// It is no message, or its body is not what its name promises.
@@ -23,8 +25,8 @@ pub enum DeadLetterReason {
     NewerVersion,
     /// Its body is larger than [`MAX_BODY_BYTES`](crate::MAX_BODY_BYTES).
     TooLarge,
-    /// The broker delivered it again and again, and never heard what became of it. Handling it
-    /// most likely ends the process.
+    /// Attempts at it were begun again and again and none of them ended. Handling it most likely
+    /// ends the process.
     DeliveryLimit,
     /// A reason that this version of the crate does not know: a newer one has stored it.
     #[serde(other)]
@@ -32,8 +34,9 @@ pub enum DeadLetterReason {
 }
 
 impl DeadLetterReason {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Rejected,
+        Self::RefusedData,
         Self::RetriesExhausted,
         Self::Malformed,
         Self::UnknownMessage,
@@ -47,6 +50,7 @@ impl DeadLetterReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Rejected => "rejected",
+            Self::RefusedData => "refused_data",
             Self::RetriesExhausted => "retries_exhausted",
             Self::Malformed => "malformed",
             Self::UnknownMessage => "unknown_message",

@@ -7,14 +7,15 @@
 use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::handle::{BulkMode, DeadLetters};
 use super::letter::DeadLetterFilter;
 use super::pages::Pages;
 use super::storage::{self, Address};
-use crate::{inbox, sessions, signals};
+use crate::inbox::{self, ClaimError};
+use crate::{sessions, signals};
 
 /// What became of a letter that was to be replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +40,9 @@ pub enum NotReplayable {
     /// It never reached a handler, but by another way all handlers that this bus has for the
     /// message have had it.
     AlreadyTaken,
+    /// It never reached a handler, but by another way the message is being handled at this moment.
+    /// When that has ended it can be replayed, or there is no need to.
+    BeingHandled,
 }
 
 /// What a replay of many letters did, or in a dry run would do now.
@@ -140,9 +144,13 @@ impl DeadLetters {
                 Err(obstacle) => report.add_obstacle(obstacle),
             }
         }
-        let fresh = claim(connection, &unclaimed, mode).await?;
+        let Claimed { fresh, held } = claim(connection, &unclaimed, mode).await?;
         let (mut of_nobody, mut handlers) = (Vec::new(), Vec::new());
         for (letter, message, names) in unclaimed {
+            if held.contains(&letter) {
+                report.add_obstacle(NotReplayable::BeingHandled);
+                continue;
+            }
             let names = names.into_iter().map(|name| (message, name));
             let before = handlers.len();
             handlers.extend(
@@ -200,23 +208,71 @@ enum Receivers {
     Each(Uuid, Vec<String>),
 }
 
+/// A letter, its message, and handlers that may not have had the message.
+type Unclaimed = (Uuid, Uuid, Vec<String>);
+
+#[derive(Default)]
+struct Claimed {
+    /// Messages and the handlers that have not had them.
+    fresh: HashSet<(Uuid, String)>,
+    /// Letters whose messages are being handled.
+    held: HashSet<Uuid>,
+}
+
 /// Which of the handlers have not had their message. They have it now, unless it is a dry run.
+///
+/// A message that another transaction is handling is left out. It shows only by a claim that
+/// fails, so after a failure the letters are claimed one by one.
 async fn claim(
     connection: &mut PgConnection,
-    letters: &[(Uuid, Uuid, Vec<String>)],
+    letters: &[Unclaimed],
     mode: BulkMode,
-) -> Result<HashSet<(Uuid, String)>, sqlx::Error> {
-    let claims: Vec<_> = letters
-        .iter()
-        .flat_map(|(_, message, handlers)| {
-            handlers.iter().map(|handler| (*message, handler.as_str()))
-        })
-        .collect();
+) -> Result<Claimed, sqlx::Error> {
+    let mut claimed = Claimed::default();
     match mode {
-        _ if claims.is_empty() => Ok(HashSet::new()),
-        BulkMode::DryRun => inbox::unclaimed(connection, &claims).await,
-        BulkMode::Apply => inbox::claim(connection, &claims).await,
+        _ if letters.is_empty() => {}
+        BulkMode::DryRun => {
+            claimed.fresh = inbox::unclaimed(connection, &claims_of(letters)).await?;
+        }
+        BulkMode::Apply => match try_claim(connection, letters).await? {
+            Some(fresh) => claimed.fresh = fresh,
+            None => {
+                for letter in letters {
+                    match try_claim(connection, std::slice::from_ref(letter)).await? {
+                        Some(fresh) => claimed.fresh.extend(fresh),
+                        None => _ = claimed.held.insert(letter.0),
+                    }
+                }
+            }
+        },
     }
+    Ok(claimed)
+}
+
+/// Claims the messages of all these letters, or of none if one of them is being handled.
+async fn try_claim(
+    connection: &mut PgConnection,
+    letters: &[Unclaimed],
+) -> Result<Option<HashSet<(Uuid, String)>>, sqlx::Error> {
+    let mut savepoint = connection.begin().await?;
+    match inbox::claim(&mut savepoint, &claims_of(letters)).await {
+        Ok(fresh) => {
+            savepoint.commit().await?;
+            Ok(Some(fresh))
+        }
+        Err(ClaimError::HeldElsewhere) => {
+            savepoint.rollback().await?;
+            Ok(None)
+        }
+        Err(ClaimError::Database(error)) => Err(error),
+    }
+}
+
+fn claims_of(letters: &[Unclaimed]) -> Vec<inbox::Claim<'_>> {
+    let claims = letters.iter().flat_map(|(_, message, handlers)| {
+        handlers.iter().map(|handler| (*message, handler.as_str()))
+    });
+    claims.collect()
 }
 
 impl ReplayReport {

@@ -12,6 +12,7 @@ use super::bury::{DeadLetter, storable};
 use super::letter::{DeadLetterDetails, DeadLetterFilter, DeadLetterSummary};
 use super::reason::DeadLetterReason;
 use crate::envelope::Envelope;
+use crate::interval::interval;
 
 /// A query of the letters that match a filter; its own parameters begin with `$7`.
 macro_rules! query_matching {
@@ -51,14 +52,16 @@ pub(super) async fn insert(
     connection: &mut PgConnection,
     letter: &DeadLetter<'_>,
 ) -> Result<bool, sqlx::Error> {
+    let (first_failed_at, age) = letter.first_failed.parts();
     let inserted = sqlx::query!(
         "insert into dead_letters
              (id, message_id, handler, name, reason, reasons, attributes, body, attempts,
               first_failed_at, taken_by)
          values ($1, $2, $3, $4, $5, $6, $7, $8,
-                 $9 + coalesce((select earlier_attempts from inbox_retries
-                                where message_id = $2 and handler = $3), 0),
-                 $10,
+                 least($9 + coalesce((select earlier_attempts from inbox_retries
+                                      where message_id = $2 and handler = $3), 0)::bigint,
+                       2147483647)::integer,
+                 coalesce($10, clock_timestamp() - $11::interval),
                  case when $3::text is null
                       then array(select handler from inbox where message_id = $2) else '{}' end)
          on conflict (message_id, handler) where message_id is not null do nothing",
@@ -70,8 +73,9 @@ pub(super) async fn insert(
         &storable(letter.reasons),
         letter.envelope.map(Json) as _,
         letter.body,
-        i32::try_from(letter.attempts).unwrap_or(i32::MAX),
-        letter.first_failed_at.to_sqlx() as _,
+        i64::from(letter.attempts),
+        first_failed_at.map(Timestamp::to_sqlx) as _,
+        interval(age),
     )
     .execute(connection)
     .await?;

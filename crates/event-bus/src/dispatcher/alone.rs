@@ -1,67 +1,84 @@
 //! One message for one handler, with everything that can become of it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use sqlx::Connection as _;
 
 use super::{Dispatcher, Unsettled, span};
+use crate::database_fault::DatabaseFault;
 use crate::dead_letters::{self, DeadLetter, Reason};
 use crate::envelope::Envelope;
 use crate::handler::{HandlerError, Verdict};
 use crate::handler_entry::{HandlerEntry, HandlerFailure, Task};
 use crate::held_keys::{self, Held};
-use crate::retries::{self, StoredRetry};
+use crate::inbox::{self, ClaimError};
+use crate::retries::{self, FirstFailure, StoredRetry};
 use crate::retry_policy::jitter;
 use crate::sessions::{self, Attempts, is_outdated_statement};
+use crate::signals;
 use crate::unit_of_work::UnitOfWork;
-use crate::{inbox, outage, signals};
+
+/// What came of a message that was handled by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Each of its handlers has had it, or it is stored for them.
+    Settled,
+    /// Another transaction holds a claim for it. It is to be handled again when that has ended;
+    /// handlers that have had it are not run again.
+    ClaimHeld,
+}
 
 impl Dispatcher {
-    /// Settles a message for each of its handlers.
+    /// Settles a message for each of its handlers, except where its claim is held elsewhere.
     ///
     /// # Errors
     ///
-    /// If the database is away. Then it is to be called again; handlers that have had the message
+    /// If the database fails. Then it is to be called again; handlers that have had the message
     /// are not run again.
-    pub(super) async fn handle_alone(&self, envelope: &Arc<Envelope>) -> Result<(), sqlx::Error> {
+    pub(super) async fn handle_alone(
+        &self,
+        envelope: &Arc<Envelope>,
+    ) -> Result<Outcome, sqlx::Error> {
+        let mut outcome = Outcome::Settled;
         for handler in self.registry.handlers_of(&envelope.name) {
-            self.settle_for(handler, envelope).await?;
+            match self.settle_for(handler, envelope).await {
+                Ok(()) => {}
+                Err(ClaimError::HeldElsewhere) => outcome = Outcome::ClaimHeld,
+                Err(ClaimError::Database(error)) => return Err(error),
+            }
         }
-        Ok(())
+        Ok(outcome)
     }
 
     async fn settle_for(
         &self,
         handler: &HandlerEntry,
         envelope: &Arc<Envelope>,
-    ) -> Result<(), sqlx::Error> {
-        let first_failed_at = Timestamp::now();
+    ) -> Result<(), ClaimError> {
+        let began = Instant::now();
         let mut attempts = Attempts::on(&self.pool);
-        let mut task = Task {
-            envelope: envelope.clone(),
-            attempt: 1,
-        };
+        let mut task = Task::first(envelope.clone());
         loop {
             let failure = match self.attempt(handler, &task).await {
                 Ok(messages) => {
                     self.switches.succeeded(handler.name, messages);
                     return Ok(());
                 }
-                Err(Unsettled::Outage(error)) => return Err(error),
+                Err(Unsettled::ClaimHeld) => return Err(ClaimError::HeldElsewhere),
+                Err(Unsettled::Outage(error)) => return Err(ClaimError::Database(error)),
                 Err(Unsettled::Outdated(_)) if attempts.spend() => continue,
                 Err(Unsettled::Outdated(failure) | Unsettled::Failed(failure)) => failure,
             };
-            let may_pass = self.may_pass(&failure);
-            if may_pass && task.attempt <= self.settings.retry.immediate {
-                task.attempt += 1;
+            if self.may_pass(&failure) && task.attempt <= self.settings.retry.immediate {
+                task.attempt = task.attempt.saturating_add(1);
                 continue;
             }
-            if may_pass {
+            if self.counts_for_switch(&failure) {
                 self.switches.failed(handler.name);
             }
-            return self.keep(handler, &task, &failure, first_failed_at).await;
+            let first_failed = FirstFailure::Ago(began.elapsed());
+            return self.keep(handler, &task, &failure, first_failed).await;
         }
     }
 
@@ -71,11 +88,17 @@ impl Dispatcher {
         handler: &HandlerEntry,
         task: &Task,
         failure: &HandlerFailure,
-        first_failed_at: Timestamp,
-    ) -> Result<(), sqlx::Error> {
+        first_failed: FirstFailure,
+    ) -> Result<(), ClaimError> {
         let envelope = &task.envelope;
         let mut work = self.begin().await?;
-        let fresh = inbox::claim(&mut work, &[(envelope.id, handler.name)]).await?;
+        let fresh = match inbox::claim(&mut work, &[(envelope.id, handler.name)]).await {
+            Ok(fresh) => fresh,
+            Err(error) => {
+                work.rollback().await?;
+                return Err(error);
+            }
+        };
         if fresh.is_empty() {
             return Ok(());
         }
@@ -88,34 +111,52 @@ impl Dispatcher {
                 envelope: envelope.clone(),
             };
             held_keys::append(&mut work, &[held]).await?;
-            return work.commit().await;
+            return Ok(work.commit().await?);
         }
         let retry = StoredRetry {
             envelope: envelope.clone(),
             handler: handler.name.to_owned(),
             attempts: task.attempt,
-            first_failed_at,
+            first_failed,
         };
         self.put_off(&mut work, &retry, failure).await?;
-        work.commit().await
+        Ok(work.commit().await?)
     }
 
     /// Makes an attempt, unless the message was taken before or has to wait. Returns how many
     /// messages were handled.
     async fn attempt(&self, handler: &HandlerEntry, task: &Task) -> Result<usize, Unsettled> {
         let mut work = self.begin().await?;
+        match self.attempt_within(&mut work, handler, task).await {
+            Ok(handled) => {
+                work.commit().await.map_err(Unsettled::from_commit)?;
+                Ok(handled)
+            }
+            Err(unsettled) => {
+                // The next attempt claims the message again, so the claim must be gone before.
+                let _ = work.rollback().await;
+                Err(unsettled)
+            }
+        }
+    }
+
+    async fn attempt_within(
+        &self,
+        work: &mut UnitOfWork,
+        handler: &HandlerEntry,
+        task: &Task,
+    ) -> Result<usize, Unsettled> {
         let claim = (task.envelope.id, handler.name);
-        if inbox::claim(&mut work, &[claim]).await?.is_empty() {
+        if inbox::claim(work, &[claim]).await?.is_empty() {
             signals::duplicates(1);
             return Ok(0);
         }
         let fresh = vec![(handler, task.clone())];
-        let runnable = self.set_aside(&mut work, fresh).await?;
+        let runnable = self.set_aside(work, fresh, |h| self.pause_of(h)).await?;
         for (handler, task) in &runnable {
             let tasks = std::slice::from_ref(task);
-            self.run_handler(handler, tasks, &mut work).await?;
+            self.run_handler(handler, tasks, work).await?;
         }
-        work.commit().await.map_err(Unsettled::from_commit)?;
         Ok(runnable.len())
     }
 
@@ -147,7 +188,7 @@ impl Dispatcher {
         if is_outdated_statement(error.source.as_ref()) {
             return Unsettled::Outdated(HandlerFailure::Handler(error));
         }
-        if outage::is_behind(&error)
+        if DatabaseFault::behind(error.source.as_ref()) == Some(DatabaseFault::Outage)
             && let Err(outage) = sessions::run!(&self.pool, |connection| connection.ping())
         {
             return Unsettled::Outage(outage);
@@ -170,9 +211,7 @@ impl Dispatcher {
             None
         };
         if let Some(delay) = delay {
-            let next_at = Timestamp::now().saturating_add(delay);
-            let next_at = next_at.unwrap_or(Timestamp::MAX);
-            retries::store(work, retry, next_at, &reasons).await?;
+            retries::store(work, retry, delay, &reasons).await?;
             self.tell_of_retry(work, retry, delay, &reasons);
             return Ok(());
         }
@@ -183,7 +222,7 @@ impl Dispatcher {
             reason: self.reason(failure),
             reasons: &reasons,
             attempts: retry.attempts,
-            first_failed_at: retry.first_failed_at,
+            first_failed: retry.first_failed,
         };
         dead_letters::insert(work, &letter).await?;
         retries::remove(work, retry.envelope.id, &retry.handler).await
@@ -224,24 +263,38 @@ impl Unsettled {
     pub(super) fn from_commit(error: sqlx::Error) -> Self {
         if is_outdated_statement(&error) {
             Self::Outdated(HandlerFailure::Handler(error.into()))
-        } else if outage::is(&error) {
+        } else if DatabaseFault::of(&error) == DatabaseFault::Outage {
             Self::Outage(error)
         } else {
             Self::Failed(HandlerFailure::Handler(error.into()))
         }
     }
+
+    /// What is not the handler's failure, as an error of the database.
+    pub(super) fn into_outage(self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Outage(error) => Err(error),
+            // A retry claims nothing, and failures are dealt with where they occur.
+            Self::ClaimHeld | Self::Failed(_) => Ok(()),
+        }
+    }
 }
 
 impl Dispatcher {
-    /// Whether trying again may be of use.
+    /// Whether another attempt may succeed.
     pub(super) fn may_pass(&self, failure: &HandlerFailure) -> bool {
         match failure {
             HandlerFailure::Unreadable { .. } => false,
             HandlerFailure::Handler(error) => {
-                error.verdict == Verdict::MayPass
-                    && !self.settings.retry.rejects(error.source.as_ref())
+                !error.is_final() && !self.settings.retry.rejects(error.source.as_ref())
             }
         }
+    }
+
+    /// Whether the failure says something about the handler's next message. A violated constraint
+    /// does not: it is about the data of this one.
+    pub(super) fn counts_for_switch(&self, failure: &HandlerFailure) -> bool {
+        self.may_pass(failure) && failure.fault() != Some(DatabaseFault::ViolatedConstraint)
     }
 
     /// Why the message is dead, if it is.
@@ -249,16 +302,12 @@ impl Dispatcher {
         match failure {
             HandlerFailure::Unreadable { reason, .. } => *reason,
             HandlerFailure::Handler(_) if self.may_pass(failure) => Reason::RetriesExhausted,
+            HandlerFailure::Handler(error)
+                if error.verdict == Verdict::MayPass && error.is_refused_data() =>
+            {
+                Reason::RefusedData
+            }
             HandlerFailure::Handler(_) => Reason::Rejected,
-        }
-    }
-}
-
-impl HandlerFailure {
-    fn reasons(&self) -> Vec<String> {
-        match self {
-            Self::Handler(error) => error.reasons(),
-            Self::Unreadable { detail, .. } => vec![detail.clone()],
         }
     }
 }

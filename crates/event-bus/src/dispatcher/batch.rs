@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-
-use jiff::Timestamp;
-use sqlx::PgConnection;
+use std::time::Duration;
 
 use super::{Dispatcher, Unsettled, span};
 use crate::dead_letters::{self, DeadLetter, Reason};
 use crate::envelope::{Envelope, MAX_BODY_BYTES};
 use crate::handler_entry::{HandlerEntry, Task};
+use crate::inbox::ClaimError;
 use crate::registry::Registry;
+use crate::retries::FirstFailure;
 use crate::transport::{Delivery, Receipt};
 use crate::unit_of_work::UnitOfWork;
 use crate::{inbox, signals};
@@ -20,6 +20,17 @@ use crate::{inbox, signals};
 pub(super) struct Arrival {
     pub(super) envelope: Arc<Envelope>,
     pub(super) receipt: Receipt,
+}
+
+impl Arrival {
+    /// The delivery it was.
+    pub(super) fn into_delivery(self, given_up: bool) -> Delivery {
+        Delivery {
+            content: Ok(self.envelope),
+            given_up,
+            receipt: self.receipt,
+        }
+    }
 }
 
 /// A delivery that no handler can be given.
@@ -32,29 +43,39 @@ pub(super) struct Unreadable {
     pub(super) receipt: Receipt,
 }
 
-/// Parts what handlers can be given from what they can't. What comes again anyway, because its
-/// channel is gone, is left out.
-pub(super) fn sort_out(
-    arrived: Vec<Delivery>,
-    registry: &Registry,
-) -> (Vec<Arrival>, Vec<Unreadable>) {
-    let (mut messages, mut unreadable) = (Vec::with_capacity(arrived.len()), Vec::new());
+/// Deliveries by what is done with them.
+#[derive(Debug, Default)]
+pub(super) struct Sorted {
+    /// To be given to their handlers.
+    pub(super) messages: Vec<Arrival>,
+    /// To be stored for their handlers: the broker has given up on them.
+    pub(super) given_up: Vec<Arrival>,
+    /// To be dead letters.
+    pub(super) unreadable: Vec<Unreadable>,
+}
+
+/// Sorts deliveries by what is done with them. What comes again anyway, because its channel is
+/// gone, is left out.
+pub(super) fn sort_out(arrived: Vec<Delivery>, registry: &Registry) -> Sorted {
+    let mut sorted = Sorted::default();
+    sorted.messages.reserve(arrived.len());
     for delivery in arrived {
         let receipt = delivery.receipt;
         if !receipt.is_open() {
             continue;
         }
         match delivery.content {
-            Err(malformed) => unreadable.push(Unreadable {
+            Err(malformed) => sorted.unreadable.push(Unreadable {
                 envelope: None,
                 body: malformed.body,
                 reason: Reason::Malformed,
                 detail: malformed.reason,
                 receipt,
             }),
-            Ok(envelope) => match objection(&envelope, delivery.given_up, registry) {
-                None => messages.push(Arrival { envelope, receipt }),
-                Some((reason, detail)) => unreadable.push(Unreadable {
+            Ok(envelope) => match objection(&envelope, registry) {
+                None if delivery.given_up => sorted.given_up.push(Arrival { envelope, receipt }),
+                None => sorted.messages.push(Arrival { envelope, receipt }),
+                Some((reason, detail)) => sorted.unreadable.push(Unreadable {
                     body: envelope.body.clone(),
                     envelope: Some(envelope),
                     reason,
@@ -64,14 +85,10 @@ pub(super) fn sort_out(
             },
         }
     }
-    (messages, unreadable)
+    sorted
 }
 
-fn objection(envelope: &Envelope, given_up: bool, registry: &Registry) -> Option<(Reason, String)> {
-    if given_up {
-        let detail = "the broker delivered it too often without an answer".to_owned();
-        return Some((Reason::DeliveryLimit, detail));
-    }
+fn objection(envelope: &Envelope, registry: &Registry) -> Option<(Reason, String)> {
     if envelope.body.len() > MAX_BODY_BYTES {
         let detail = format!(
             "the body is over the {MAX_BODY_BYTES} bytes that are taken, this is its beginning"
@@ -95,9 +112,30 @@ impl Dispatcher {
 
     async fn run_batch(&self, messages: &[Arrival]) -> Result<(), Unsettled> {
         let mut work = self.begin().await?;
-        let fresh = self.claim_all(&mut work, messages).await?;
-        let runnable = self.set_aside(&mut work, fresh).await?;
-        let mut counts: HashMap<&str, usize> = HashMap::new();
+        let counts = match self.run_within(&mut work, messages).await {
+            Ok(counts) => counts,
+            Err(unsettled) => {
+                // Each message is claimed again by itself, so the claims must be gone before.
+                let _ = work.rollback().await;
+                return Err(unsettled);
+            }
+        };
+        work.commit().await?;
+        for (handler, messages) in counts {
+            self.switches.succeeded(handler, messages);
+        }
+        Ok(())
+    }
+
+    /// Runs all handlers of all messages. Returns how many messages each of them was given.
+    async fn run_within(
+        &self,
+        work: &mut UnitOfWork,
+        messages: &[Arrival],
+    ) -> Result<HashMap<&'static str, usize>, Unsettled> {
+        let fresh = self.claim_all(work, messages).await?;
+        let runnable = self.set_aside(work, fresh, |h| self.pause_of(h)).await?;
+        let mut counts: HashMap<&'static str, usize> = HashMap::new();
         let mut sets: Vec<(&HandlerEntry, Vec<Task>)> = Vec::new();
         for (handler, task) in runnable {
             *counts.entry(handler.name).or_default() += 1;
@@ -107,17 +145,13 @@ impl Dispatcher {
                     None => sets.push((handler, vec![task])),
                 }
             } else {
-                self.run_handler(handler, &[task], &mut work).await?;
+                self.run_handler(handler, &[task], work).await?;
             }
         }
         for (handler, tasks) in sets {
-            self.run_handler(handler, &tasks, &mut work).await?;
+            self.run_handler(handler, &tasks, work).await?;
         }
-        work.commit().await?;
-        for (handler, messages) in counts {
-            self.switches.succeeded(handler, messages);
-        }
-        Ok(())
+        Ok(counts)
     }
 
     /// Takes the messages for all their handlers, and gives back what had not been taken before.
@@ -125,7 +159,7 @@ impl Dispatcher {
         &self,
         work: &mut UnitOfWork,
         messages: &[Arrival],
-    ) -> Result<Vec<(&HandlerEntry, Task)>, sqlx::Error> {
+    ) -> Result<Vec<(&HandlerEntry, Task)>, ClaimError> {
         let tasks: Vec<_> = messages
             .iter()
             .flat_map(|message| {
@@ -145,16 +179,7 @@ impl Dispatcher {
         };
         let fresh = tasks.into_iter().filter(is_fresh);
         Ok(fresh
-            .map(|(handler, envelope)| {
-                let envelope = envelope.clone();
-                (
-                    handler,
-                    Task {
-                        envelope,
-                        attempt: 1,
-                    },
-                )
-            })
+            .map(|(handler, envelope)| (handler, Task::first(envelope.clone())))
             .collect())
     }
 
@@ -162,12 +187,6 @@ impl Dispatcher {
     pub(super) async fn bury_unreadable(&self, letter: &Unreadable) -> Result<(), sqlx::Error> {
         // Committed before the message is acknowledged, whatever state the session was in.
         let mut work = self.begin().await?;
-        if letter.reason == Reason::DeliveryLimit
-            && let Some(envelope) = &letter.envelope
-            && self.was_handled(&mut work, envelope).await?
-        {
-            return Ok(());
-        }
         let letter = DeadLetter {
             envelope: letter.envelope.as_deref(),
             body: &letter.body,
@@ -175,23 +194,10 @@ impl Dispatcher {
             reason: letter.reason,
             reasons: std::slice::from_ref(&letter.detail),
             attempts: 0,
-            first_failed_at: Timestamp::now(),
+            first_failed: FirstFailure::Ago(Duration::ZERO),
         };
         dead_letters::insert(&mut work, &letter).await?;
         work.commit().await
-    }
-
-    /// Whether every handler has had the message. Then only its acknowledgement was lost, or was
-    /// held back behind a message that kept ending the process.
-    async fn was_handled(
-        &self,
-        connection: &mut PgConnection,
-        envelope: &Envelope,
-    ) -> Result<bool, sqlx::Error> {
-        let handlers = self.registry.handlers_of(&envelope.name);
-        let claims: Vec<_> = handlers.map(|h| (envelope.id, h.name)).collect();
-        let unclaimed = inbox::unclaimed(connection, &claims).await?;
-        Ok(!claims.is_empty() && unclaimed.is_empty())
     }
 
     /// Stores the bytes of a message of which the database refuses everything else.
@@ -204,7 +210,7 @@ impl Dispatcher {
             reason: Reason::Malformed,
             reasons: &["the database refuses to store the message's attributes".to_owned()],
             attempts: 0,
-            first_failed_at: Timestamp::now(),
+            first_failed: FirstFailure::Ago(Duration::ZERO),
         };
         dead_letters::insert(&mut work, &letter).await?;
         work.commit().await

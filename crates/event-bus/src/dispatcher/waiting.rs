@@ -1,14 +1,13 @@
-//! Messages that must not be run now: their handler is paused, or their key is held back.
+//! Messages that must not be run now: their handler is paused, their key is held back, or the
+//! broker has given up on them.
 
 use std::collections::HashSet;
-
-use jiff::Timestamp;
 
 use super::Dispatcher;
 use crate::envelope::Envelope;
 use crate::handler_entry::{HandlerEntry, Task};
 use crate::held_keys::{self, Held};
-use crate::retries;
+use crate::retries::{self, Untried};
 use crate::unit_of_work::UnitOfWork;
 
 impl Dispatcher {
@@ -18,11 +17,18 @@ impl Dispatcher {
         envelope.partition_key.as_deref()
     }
 
+    /// Why a handler's messages are not run now, if its kill switch has paused it.
+    pub(super) fn pause_of(&self, handler: &HandlerEntry) -> Option<Untried> {
+        self.switches.pause_of(handler.name).map(Untried::Paused)
+    }
+
     /// Stores what must not be run now, as part of the work, and gives back the rest in its order.
+    /// `untried` says for which handlers messages are stored whatever their key.
     pub(super) async fn set_aside<'a>(
         &self,
         work: &mut UnitOfWork,
         fresh: Vec<(&'a HandlerEntry, Task)>,
+        untried: impl Fn(&HandlerEntry) -> Option<Untried>,
     ) -> Result<Vec<(&'a HandlerEntry, Task)>, sqlx::Error> {
         let mut held_keys = self.held_keys_of(work, &fresh).await?;
         let (mut runnable, mut behind) = (Vec::with_capacity(fresh.len()), Vec::new());
@@ -30,22 +36,20 @@ impl Dispatcher {
             let key = self.key_of(&task.envelope).map(str::to_owned);
             let in_order = key.map(|key| (handler.name.to_owned(), key));
             let mut is_held = in_order.as_ref().is_some_and(|key| held_keys.contains(key));
-            let pause = self.switches.pause_of(handler.name);
-            if let (Some((name, key)), Some(_), false) = (&in_order, pause, is_held) {
+            let untried = untried(handler);
+            if let (Some((name, key)), Some(_), false) = (&in_order, untried, is_held) {
                 // Another instance may have begun to hold it meanwhile.
                 is_held = !held_keys::hold(work, name, key, task.envelope.id).await?;
                 held_keys.insert((name.clone(), key.clone()));
             }
-            match (in_order, pause) {
+            match (in_order, untried) {
                 (Some((_, key)), _) if is_held => behind.push(Held {
                     handler: handler.name,
                     key,
                     envelope: task.envelope,
                 }),
-                (_, Some(pause)) => {
-                    let next_at = Timestamp::now().saturating_add(pause);
-                    let next_at = next_at.unwrap_or(Timestamp::MAX);
-                    retries::store_untried(work, &task.envelope, handler.name, next_at).await?;
+                (_, Some(untried)) => {
+                    retries::store_untried(work, &task.envelope, handler.name, untried).await?;
                 }
                 (_, None) => runnable.push((handler, task)),
             }

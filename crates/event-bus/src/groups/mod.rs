@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::conditions::Conditions;
 use crate::consumer_group::GroupPlan;
-use crate::dispatcher::{self, Dispatcher};
+use crate::dispatcher::{self, Dispatcher, Parking};
 use crate::handler_entry::HandlerEntry;
 use crate::instances::{self, Presence, Wanted};
 use crate::kill_switch::Switches;
@@ -110,6 +110,8 @@ impl Groups {
                 self.spawn(active, share.run(active.stop.clone()));
             }
         }
+        let parking = dispatcher::run_parking(active.dispatcher.clone(), active.stop.clone());
+        self.spawn(&active, parking);
         for _ in 0..active.dispatcher.settings.workers {
             let retrier = dispatcher::run_retrier(active.dispatcher.clone(), active.stop.clone());
             self.spawn(active, retrier);
@@ -169,6 +171,8 @@ impl Groups {
                 registry,
                 settings: plan.settings,
                 retry_stored: WakeUp::default(),
+                parking: Parking::default(),
+                conditions: self.conditions.clone(),
             }),
             group,
             bound: CancellationToken::new(),

@@ -21,7 +21,7 @@ use self::report::Report;
 use self::storage::Instance;
 use crate::groups::Groups;
 use crate::sessions::{self, Session};
-use crate::outage;
+use crate::database_fault::DatabaseFault;
 use crate::transport::Group;
 
 const RENEW_INTERVAL: Duration = Duration::from_secs(5);
@@ -85,7 +85,7 @@ pub(crate) async fn run(groups: Arc<Groups>) {
             }
             Some(Err(error)) => {
                 watch.renewing_since = None;
-                if outage::is(&error) {
+                if DatabaseFault::of(&error) == DatabaseFault::Outage {
                     tracing::debug!(%error, "can't renew the record of this instance");
                 } else {
                     let reason = format!("the record of this instance can't be renewed: {error}");

@@ -1,7 +1,6 @@
 //! Answering: from a question of the transport to a responder and back.
 
 use std::collections::HashSet;
-use std::error::Error as _;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
@@ -19,6 +18,7 @@ use tracing::Instrument as _;
 use super::responder::{RespondError, Responder, Verdict};
 use super::{Failure, signals};
 use crate::envelope::{Envelope, MAX_BODY_BYTES};
+use crate::error_text;
 use crate::handler_entry::panic_message;
 use crate::received::Received;
 use crate::request::Request;
@@ -199,8 +199,7 @@ fn decode<Q: Request>(query: Arc<Envelope>) -> Result<Received<Q>, &'static str>
     match query.decode() {
         Ok(message) => Ok(Received::new(message, query, 1)),
         Err(error) => {
-            let cause = error.source().map(tracing::field::display);
-            tracing::warn!(%error, cause, "{UNREADABLE}");
+            tracing::warn!(error = error_text::line(&error), "{UNREADABLE}");
             Err(UNREADABLE)
         }
     }

@@ -10,7 +10,7 @@ use super::store::{Origin, ReplicaStore};
 use crate::bus::EventBus;
 use crate::entity::EntityEto;
 use crate::envelope::Envelope;
-use crate::handler::{HandlerError, Verdict};
+use crate::handler::HandlerError;
 use crate::snapshot::SnapshotPage;
 use crate::unit_of_work::UnitOfWork;
 
@@ -37,7 +37,7 @@ pub(super) enum Step {
 
 /// Why one try to apply a page came to nothing.
 enum Setback {
-    /// The store will never take this entity.
+    /// The store or its database will never take this entity.
     Rejected(Uuid, HandlerError),
     Failed(FillError),
 }
@@ -127,9 +127,12 @@ impl<T: EntityEto> Answered<T> {
         let news: HashSet<_> = news.into_iter().collect();
         for entity in wanted.filter(|entity| news.contains(&entity.entity_id())) {
             let kept = store.keep(&mut work, entity, Origin(&self.query)).await;
-            kept.map_err(|error| match error.verdict {
-                Verdict::Never => Setback::Rejected(entity.entity_id(), error),
-                Verdict::MayPass => Setback::Failed(FillError::Store(error)),
+            kept.map_err(|error| {
+                if error.is_final() {
+                    Setback::Rejected(entity.entity_id(), error)
+                } else {
+                    Setback::Failed(FillError::Store(error))
+                }
             })?;
         }
         storage::note_presence(&mut work, S::NAME, fill, &present).await?;

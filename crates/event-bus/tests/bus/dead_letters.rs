@@ -6,13 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use event_bus::dead_letters::{
     BulkMode, DeadLetterFilter, DeadLetterReason, DeadLetterSummary, NotReplayable, ReplayOutcome,
 };
-use event_bus::{
-    Envelope, Handler, HandlerError, Lineage, Message as _, Received, TraceContext, UnitOfWork,
-};
+use event_bus::{Handler, HandlerError, Message as _, Received, UnitOfWork};
 use sqlx::PgPool;
-use uuid::Uuid;
 
-use crate::support::{BOUND, Effect, Ground, Placed, Release, Running, on_both_transports};
+use crate::support::{BOUND, Effect, Ground, Placed, Release, Running, on_both_transports, placed};
 
 pub(crate) const ALL: DeadLetterFilter = DeadLetterFilter {
     handler: None,
@@ -73,15 +70,6 @@ pub(crate) async fn letters(bus: &Running, expected: usize) -> Vec<DeadLetterSum
         letters.ok().filter(|letters| letters.len() == expected)
     })
     .await
-}
-
-fn envelope(order: u32) -> Envelope {
-    let lineage = Lineage {
-        correlation_id: Uuid::now_v7(),
-        causation_id: None,
-        trace: TraceContext::default(),
-    };
-    Envelope::encode("shop", lineage, &Placed { order }).expect("it is JSON")
 }
 
 async fn a_replayed_letter_goes_to_the_handler_that_failed_and_to_no_other(ground: &Ground) {
@@ -249,7 +237,7 @@ async fn a_dry_run_changes_nothing_and_foretells_what_is_done(ground: &Ground) {
 }
 
 async fn a_letter_of_nobody_goes_to_each_handler_that_has_not_had_it(ground: &Ground) {
-    let message = envelope(1);
+    let message = placed(1);
     let early = Effect::named("early");
     let stock = ground.participant("stock").await;
     let stock = Running::start(stock.handle::<Placed, _>(early.clone())).await;

@@ -4,6 +4,7 @@
     reason = "what fails in a test has to fail the test"
 )]
 
+mod clocks;
 mod cut_off;
 mod dead_letters;
 mod groups;
@@ -14,6 +15,7 @@ mod leases;
 mod letters;
 mod many_letters;
 mod ordering;
+mod own_failures;
 mod pausing;
 mod privileges;
 mod publishing;
@@ -24,9 +26,12 @@ mod relaying;
 mod removed_handlers;
 mod replaying;
 mod replicas;
+mod restarts;
 mod scheduling;
+mod secrets;
 mod sessions;
 mod settings;
+mod slow_handlers;
 mod support;
 mod test_bus;
 mod test_transport;

@@ -7,12 +7,13 @@ use std::time::Duration;
 use event_bus::transport::Transport;
 use event_bus::{
     BusSettings, Command, Envelope, Event, EventBus, EventBusBuilder, Handler, HandlerError,
-    InMemory, Message, RabbitMq, Received, RetryPolicy, UnitOfWork,
+    InMemory, Lineage, Message, RabbitMq, Received, RetryPolicy, TraceContext, UnitOfWork,
 };
 use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use test_servers::{TestBroker, TestDatabase};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 pub(crate) const BOUND: Duration = Duration::from_secs(20);
 
@@ -168,6 +169,16 @@ impl Ground {
         })
         .await;
     }
+}
+
+/// An order's event as an envelope, to be injected.
+pub(crate) fn placed(order: u32) -> Envelope {
+    let lineage = Lineage {
+        correlation_id: Uuid::now_v7(),
+        causation_id: None,
+        trace: TraceContext::default(),
+    };
+    Envelope::encode("shop", lineage, &Placed { order }).expect("it is JSON")
 }
 
 pub(crate) fn quick() -> BusSettings {

@@ -77,7 +77,7 @@ async fn a_structured_event_that_is_none_is_kept_and_blocks_nobody() {
         ("[".repeat(100_000), "its body is no structured event: "),
         (
             with("specversion", json!("0.3")),
-            "it is an event of CloudEvents `0.3`",
+            "it is not an event of CloudEvents 1.0",
         ),
         (
             with("id", json!(Uuid::nil())),
@@ -93,15 +93,12 @@ async fn a_structured_event_that_is_none_is_kept_and_blocks_nobody() {
         ),
         (
             with("source", json!("a\0b")),
-            "its attribute \"source\" holds a NUL",
+            "one of its attributes holds a NUL",
         ),
-        (
-            with("a\0b", json!(1)),
-            "its attribute \"a\\0b\" holds a NUL",
-        ),
+        (with("a\0b", json!(1)), "one of its attributes holds a NUL"),
         (
             with("dataversion", json!("two")),
-            "its dataversion `two` is no number",
+            "its dataversion is not a number",
         ),
         (
             with("data", json!("text")),
@@ -122,7 +119,7 @@ async fn a_structured_event_that_is_none_is_kept_and_blocks_nobody() {
     assert_eq!(heard.next().await.id(), last);
     let mut letters = ground.dead_letters(cases.len() + 1).await;
     let reasons = cases.iter().map(|(_, reason)| *reason);
-    for reason in reasons.chain(["`application/cloudevents-batch+json` is not read here"]) {
+    for reason in reasons.chain(["its content type is another one of CloudEvents than"]) {
         let reason = format!("malformed: {reason}");
         let letter = letters
             .iter()
@@ -180,6 +177,6 @@ async fn an_event_of_another_specification_is_kept_and_says_so() {
     let letters = ground.dead_letters(1).await;
     assert_eq!(
         letters,
-        ["malformed: it is an event of CloudEvents `2.0`, not 1.0"]
+        ["malformed: it is not an event of CloudEvents 1.0"]
     );
 }

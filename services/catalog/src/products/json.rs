@@ -26,7 +26,7 @@ pub(crate) struct ProductJson {
     #[schema(value_type = String, example = "19.90")]
     price: Price,
     /// How many can be ordered. It moves with every order, without a new version.
-    #[schema(value_type = i32, minimum = 0, maximum = 999_999)]
+    #[schema(value_type = i32, minimum = 0)]
     stock_count: StockCount,
     /// When it comes, or came, to the market.
     #[schema(value_type = Option<String>, format = Date, required = true)]

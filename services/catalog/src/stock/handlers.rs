@@ -64,9 +64,8 @@ impl BatchHandler<OrderPlacedEto> for ReserveStock {
 /// never heard of is noted as released, so that it gets nothing should it come later; one that
 /// holds nothing (any more) changes nothing.
 ///
-/// A product that was restocked to the limit in the meantime has no room for what comes back. Then
-/// the database refuses, and the command is tried again later and kept among the dead letters in
-/// the end: pieces that exist must not vanish from the books.
+/// The limit of a stock applies to what is put in, not to what comes back: pieces that exist must
+/// not vanish from the books.
 #[derive(Debug)]
 pub(crate) struct GiveBackStock;
 

@@ -4,11 +4,11 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use serde::Deserialize;
 use service_host::problem::Answer;
-use service_host::{App, JsonBody, OnConstraint as _, PathId, Problem, Violations};
+use service_host::{App, JsonBody, PathId, Problem, Violations};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::storage::{self, STOCK_RANGE};
+use super::storage;
 use super::{Restock, StockCount};
 use crate::products::{self, ProductId, ProductJson};
 use crate::{Catalog, ProductManager};
@@ -47,15 +47,16 @@ async fn restock(
         .check("/quantity", Restock::parse(body.quantity))
         .ok_or(violations)?;
     let mut work = app.bus.begin().await?;
-    storage::restock(&mut work, id, quantity)
-        .await
-        .on_constraint(STOCK_RANGE, || {
-            Problem::conflict("stock-limit", "The stock would exceed its limit").with_detail(
-                format!("A product has at most {} in stock.", StockCount::MAX),
-            )
-        })?;
+    let restocked = storage::restock(&mut work, id, quantity).await?;
     let product = products::storage::find(&mut work, id).await?;
     let product = product.ok_or_else(products::unknown_product)?;
+    if !restocked {
+        return Err(
+            Problem::conflict("stock-limit", "The stock would exceed its limit").with_detail(
+                format!("A product is restocked to at most {}.", StockCount::MAX),
+            ),
+        );
+    }
     work.commit().await?;
     Ok(products::tagged(&product))
 }

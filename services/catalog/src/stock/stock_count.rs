@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// A number of pieces that can be reserved: 0–999,999.
+/// A number of pieces that can be reserved: 0–999,999. Orders that give theirs back can take it
+/// beyond, when the product was restocked in the meantime.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, sqlx::Type)]
 #[serde(transparent)]
 #[sqlx(transparent)]
@@ -18,7 +19,7 @@ pub struct OutOfRange {
 }
 
 impl StockCount {
-    /// The largest stock: 999,999 pieces.
+    /// The largest stock that can be put in: 999,999 pieces.
     pub const MAX: i32 = 999_999;
 
     /// A stock of so many pieces.

@@ -138,7 +138,8 @@ pub(crate) async fn release(
     Ok(())
 }
 
-/// Adds what was given back to the stock of each product.
+/// Adds what was given back to the stock of each product, also beyond [`StockCount::MAX`]. It never
+/// fails for a limit: at the end of the column's range the stock stays there.
 pub(crate) async fn give_back(
     connection: &mut PgConnection,
     given_back: &BTreeMap<ProductId, i64>,
@@ -149,7 +150,8 @@ pub(crate) async fn give_back(
         .unzip();
     lock_stock(connection, &products).await?;
     sqlx::query!(
-        "update products set stock_count = stock_count + given.quantity
+        "update products
+         set stock_count = least(stock_count + given.quantity, 2147483647)::integer
          from unnest($1::uuid[], $2::bigint[]) as given (id, quantity)
          where products.id = given.id",
         &products,
@@ -192,22 +194,21 @@ pub(crate) async fn count_open(
     .await
 }
 
-/// Adds what has come in to the stock of a product; tells the new stock, or that there is no such
-/// product. The database refuses a stock over [`StockCount::MAX`] by [`STOCK_RANGE`].
+/// Adds what has come in to the stock of a product, up to [`StockCount::MAX`]. Returns whether it
+/// did: otherwise the limit would be exceeded, or there is no such product.
 pub(crate) async fn restock(
     connection: &mut PgConnection,
     product: ProductId,
     quantity: Restock,
-) -> Result<Option<StockCount>, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"update products set stock_count = stock_count + $2 where id = $1
-           returning stock_count::int as "stock_count!: StockCount""#,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "update products set stock_count = stock_count + $2
+         where id = $1 and stock_count <= $3::integer - $2",
         product.0,
         quantity.get(),
+        StockCount::MAX,
     )
-    .fetch_optional(connection)
-    .await
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() > 0)
 }
-
-/// The constraint that a stock below zero or over the limit violates.
-pub(crate) const STOCK_RANGE: &str = "products_stock_count_range";

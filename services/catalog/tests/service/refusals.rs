@@ -18,6 +18,8 @@ async fn a_product_that_breaks_a_rule_is_refused_by_the_field() {
         ("name", json!("Tea\u{0}pot")),
         ("name", json!(7)),
         ("name", Value::Null),
+        ("name", json!("Tea\u{0}pot")),
+        ("name", json!("Tea\npot")),
         ("description", json!("x".repeat(2001))),
         ("description", json!("\u{0}")),
         ("price", json!("-0.01")),
@@ -74,6 +76,19 @@ async fn replacing_the_stock_is_refused_by_name() {
     let refused = catalog.put(&path, "\"1\"", body).await;
     refused.is_problem(422, "validation");
     assert_eq!(refused.error_places(), ["/stockCount"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_can_not_be_stored_is_refused_when_it_replaces_one() {
+    let catalog = TestCatalog::start().await;
+    let path = path_of(catalog.product("Tea pot", "34.50", 3).await);
+    for field in ["name", "description"] {
+        let mut body = json!({ "name": "Tea pot", "price": "34.50" });
+        body[field] = json!("Tea\u{0}pot");
+        let refused = catalog.put(&path, "\"1\"", body).await;
+        refused.is_problem(422, "validation");
+        assert_eq!(refused.error_places(), [format!("/{field}")]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

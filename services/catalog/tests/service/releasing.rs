@@ -65,25 +65,36 @@ async fn releasing_what_was_refused_or_never_ordered_changes_no_stock() {
     assert_eq!(catalog.stock(product).await, 3);
 }
 
+/// More orders than a kill switch looks back on, so that a failure of each would pause the handler.
+const ORDERS_AT_THE_LIMIT: usize = 25;
+
 #[tokio::test(flavor = "multi_thread")]
-async fn what_finds_no_room_comes_back_as_soon_as_there_is_some() {
+async fn a_release_gives_back_its_stock_also_beyond_the_limit_and_delays_no_other() {
     let catalog = TestCatalog::start().await;
     let ordering = catalog.ordering().await;
-    let product = catalog.product("Tea pot", "34.50", 10).await;
-    let placed = order(product, 5);
-    ordering.place(std::slice::from_ref(&placed)).await;
-    ordering.answers_to(std::slice::from_ref(&placed)).await;
-    let restock = format!("{}/restock", path_of(product));
-    catalog.post(&restock, json!({ "quantity": 999_994 })).await;
+    let full = catalog.product("Tea pot", "34.50", 999_999).await;
+    let other = catalog.product("Coffee pot", "44.50", 10).await;
+    let mut orders: Vec<_> = (0..ORDERS_AT_THE_LIMIT).map(|_| order(full, 2)).collect();
+    orders.push(order(other, 3));
+    ordering.place(&orders).await;
+    ordering.answers_to(&orders).await;
+    let restock = format!("{}/restock", path_of(full));
+    let refilled = catalog.post(&restock, json!({ "quantity": 50 })).await;
+    assert_eq!(refilled.status, 200, "{}", refilled.body);
+    assert_eq!(catalog.stock(full).await, 999_999);
 
-    ordering.release(&[placed.order_id]).await;
-    catalog.wait_for_handled(2).await;
-    assert_eq!(catalog.stock(product).await, 999_999);
-    let refused = catalog.delete(&path_of(product)).await;
-    refused.is_problem(409, "open-reservations");
-
-    let makes_room = order(product, 7);
-    ordering.place(std::slice::from_ref(&makes_room)).await;
-    ordering.answers_to(std::slice::from_ref(&makes_room)).await;
-    catalog.wait_for_stock(product, 999_997).await;
+    for order in &orders {
+        ordering.release(&[order.order_id]).await;
+    }
+    catalog.wait_for_stock(other, 10).await;
+    catalog.wait_for_stock(full, 1_000_049).await;
+    catalog.wait_for_handled(52).await;
+    catalog.expect_no_dead_letters_and_no_retries().await;
+    // What is over the limit can be reserved, and nothing can be put on top of it.
+    let refused = catalog.post(&restock, json!({ "quantity": 1 })).await;
+    refused.is_problem(409, "stock-limit");
+    let large = order(full, 999_999);
+    ordering.place(std::slice::from_ref(&large)).await;
+    ordering.answers_to(std::slice::from_ref(&large)).await;
+    catalog.wait_for_stock(full, 50).await;
 }

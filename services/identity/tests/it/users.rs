@@ -56,6 +56,24 @@ async fn a_registered_user_is_a_customer_and_can_sign_in() {
 }
 
 #[tokio::test]
+async fn texts_that_can_not_be_stored_are_refused_wherever_a_user_is_written() {
+    let service = TestIdentity::start().await;
+    let admin = service.access_token("admin").await;
+    let user = service.create_user(&admin, &fresh_name()).await;
+    for field in ["userName", "name", "surname", "email", "phoneNumber"] {
+        let mut wrong = details(&fresh_name());
+        wrong[field] = json!("a\u{0}bcdef");
+        let registration = with_password(wrong.clone());
+        let refused = service.post("/api/identity/register", &registration).await;
+        assert_eq!(pointers(refused).await, [format!("/{field}")]);
+        wrong["roles"] = json!(["customer"]);
+        wrong["isActive"] = json!(true);
+        let refused = service.replace(&admin, &user, &wrong).await;
+        assert_eq!(pointers(refused).await, [format!("/{field}")]);
+    }
+}
+
+#[tokio::test]
 async fn a_registration_with_a_role_is_rejected() {
     let service = TestIdentity::start().await;
     let mut body = with_password(details(&fresh_name()));

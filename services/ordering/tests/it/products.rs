@@ -98,3 +98,27 @@ async fn a_product_with_an_impossible_price_is_kept_aside() {
     assert_eq!(dead[0].0, "catalog.product.created");
     assert!(dead[0].1.starts_with("-1.00 is no price"), "{}", dead[0].1);
 }
+
+/// More than a kill switch looks back on: none of them may pause the replica.
+#[tokio::test]
+async fn products_that_can_not_be_stored_are_kept_aside_and_the_next_price_is_known() {
+    const BAD: usize = 30;
+    let shop = Shop::open().await;
+    let lamp = shop.sell("Lamp", "19.90").await;
+    for _ in 0..BAD {
+        let entity = product(Uuid::now_v7(), "La\u{0}mp", "1.00", 1);
+        shop.catalog.publish([EntityCreatedEto { entity }]).await;
+    }
+    let entity = product(lamp, "Lamp", "25.00", 2);
+    shop.catalog.publish([EntityUpdatedEto { entity }]).await;
+    shop.knows_version(lamp, 2).await;
+    let order = shop.order(&order_for(lamp, 1), None).await;
+    assert_eq!(order["unitPrice"], "25.00");
+    eventually("the others are among the dead letters", SOON, async || {
+        let dead = shop.dead_letters().await;
+        let refused = "the database refuses the data (SQLSTATE 22021)";
+        let refused = dead.iter().filter(|(_, reason)| reason == refused);
+        (refused.count() == BAD).then_some(())
+    })
+    .await;
+}

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+use crate::decode::summary;
+
 /// What all media types of structured events begin with.
 const FAMILY: &str = "application/cloudevents";
 /// The one that is read here.
@@ -26,11 +28,11 @@ impl<'a> Structured<'a> {
         }
         if media_type != JSON {
             return Err(format!(
-                "`{media_type}` is not read here: send events one by one, in binary mode or as `{JSON}`"
+                "its content type is another one of CloudEvents than `{JSON}`: send events one by one, in binary mode or as that"
             ));
         }
         let members = serde_json::from_slice(body)
-            .map_err(|error| format!("its body is no structured event: {error}"))?;
+            .map_err(|error| format!("its body is no structured event: {}", summary(&error)))?;
         let event = Self(members);
         event.check()?;
         Ok(Some(event))
@@ -41,7 +43,7 @@ impl<'a> Structured<'a> {
         for name in self.0.keys().filter(|name| *name != "data") {
             let holds_nul = self.attribute(name).is_some_and(|text| text.contains('\0'));
             if holds_nul || name.contains('\0') {
-                return Err(format!("its attribute {name:?} holds a NUL"));
+                return Err("one of its attributes holds a NUL".to_owned());
             }
         }
         Ok(())

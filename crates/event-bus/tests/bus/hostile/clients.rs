@@ -19,7 +19,10 @@ pub(crate) async fn publish_to(
     properties: BasicProperties,
     body: &[u8],
 ) {
-    let properties = properties.with_content_type("application/json".into());
+    let properties = match properties.content_type() {
+        Some(_) => properties,
+        None => properties.with_content_type("application/json".into()),
+    };
     let connection = Connection::connect(&ground.broker().url(), ConnectionProperties::default())
         .await
         .expect("a connection");

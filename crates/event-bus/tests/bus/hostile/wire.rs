@@ -22,7 +22,7 @@ async fn a_text_that_is_not_utf8_makes_a_dead_letter_wherever_it_stands() {
     ];
     for (index, what) in texts {
         scene.publish(placed().text(index, b"gr\xF6\xDFe")).await;
-        expected.push(format!(r"malformed: its {what} `gr\xf6\xdfe` is not UTF-8"));
+        expected.push(format!("malformed: its {what} is not UTF-8"));
     }
     let name = header(b"\xFF", b"value");
     let in_table = typed_header(b"outer", b'F', &long_string(&name));
@@ -33,7 +33,7 @@ async fn a_text_that_is_not_utf8_makes_a_dead_letter_wherever_it_stands() {
     );
     for headers in [&name, &in_table, &in_array] {
         scene.publish(placed().headers(headers)).await;
-        expected.push(r"malformed: its header name `\xff` is not UTF-8".to_owned());
+        expected.push("malformed: its header name is not UTF-8".to_owned());
     }
     let value = header(b"cloudEvents_source", b"\xFF");
     scene.publish(placed().headers(&value)).await;
@@ -54,7 +54,7 @@ async fn a_routing_key_that_is_not_utf8_makes_a_dead_letter() {
     scene.publish_to(way, copy, b"{\"order\":0}").await;
 
     scene.expect_the_next_order_is_handled().await;
-    let letter = r"malformed: its routing key `\xff` is not UTF-8";
+    let letter = "malformed: its routing key is not UTF-8";
     scene.expect_letters(vec![letter.to_owned()]).await;
     scene.expect_empty_queues().await;
 }

@@ -127,10 +127,12 @@ async fn large_entities_come_in_pages_that_fit_into_an_answer(ground: &Ground) {
 async fn an_entity_that_the_replica_rejects_does_not_hold_up_the_others(ground: &Ground) {
     let warehouse = Warehouse::on(ground).await;
     warehouse.had(20).await;
-    sqlx::query("insert into items values (gen_random_uuid(), 'impossible', 1)")
+    let items = "insert into items values (gen_random_uuid(), 'impossible', 1),
+                                          (gen_random_uuid(), 'unstorable', 1)";
+    sqlx::query(items)
         .execute(&warehouse.stock)
         .await
-        .expect("an item");
+        .expect("two items");
     let _stock = warehouse.open().await;
     let shop = warehouse.keep(&Copies::new()).await;
     warehouse.is_filled(&shop).await;

@@ -156,6 +156,12 @@ impl ReplicaStore for Copies {
         if item.name == "impossible" {
             return Err(HandlerError::reject("an impossible item"));
         }
+        if item.name == "unstorable" {
+            sqlx::query("select $1")
+                .bind("\0")
+                .execute(&mut **work)
+                .await?;
+        }
         if origin.name() == Item::SNAPSHOT {
             self.room.acquire().await?.forget();
             self.shown

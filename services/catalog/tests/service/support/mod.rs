@@ -178,6 +178,18 @@ impl TestCatalog {
         .await;
     }
 
+    /// No message has failed, or waits for another attempt.
+    pub(crate) async fn expect_no_dead_letters_and_no_retries(&self) {
+        let pool = self.servers.database.pool("catalog").await;
+        let query =
+            "select (select count(*) from dead_letters) + (select count(*) from inbox_retries)";
+        let failed: i64 = sqlx::query_scalar(query)
+            .fetch_one(&pool)
+            .await
+            .expect("the bus's tables");
+        assert_eq!(failed, 0);
+    }
+
     /// Waits until the catalog has handled this many messages since it was first started.
     pub(crate) async fn wait_for_handled(&self, messages: i64) {
         let pool = self.servers.database.pool("catalog").await;

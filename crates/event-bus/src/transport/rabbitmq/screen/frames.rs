@@ -163,7 +163,7 @@ impl Screen {
         for (what, range) in strings {
             let bytes = &mut self.held[HEAD..][range];
             if std::str::from_utf8(bytes).is_err() {
-                let objection = format!("its {what} `{}` is not UTF-8", bytes.escape_ascii());
+                let objection = format!("its {what} is not UTF-8");
                 bytes.fill(b'?');
                 self.suspects.entry(channel).or_default().objection = Some(objection);
             }

@@ -6,8 +6,6 @@ use std::ops::Range;
 const DEEPEST: usize = 16;
 /// Headers, the values in arrays among them. Each takes more memory than it does on the wire.
 const MOST_VALUES: usize = 1024;
-/// How much of a text that is no UTF-8 is shown.
-const SHOWN_BYTES: usize = 64;
 
 /// A property, in the order in which they come. Bit 15 of the flags says whether the first is there.
 enum Property {
@@ -177,8 +175,7 @@ impl<'a> Reader<'a> {
         if std::str::from_utf8(text).is_ok() {
             return Ok(());
         }
-        let shown = text[..text.len().min(SHOWN_BYTES)].escape_ascii();
-        Err(format!("its {what} `{shown}` is not UTF-8"))
+        Err(format!("its {what} is not UTF-8"))
     }
 
     fn long_string(&mut self) -> Read<&'a [u8]> {

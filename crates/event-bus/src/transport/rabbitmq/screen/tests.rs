@@ -64,11 +64,11 @@ fn what_a_client_can_read_passes_unchanged() {
 
 #[test]
 fn what_a_client_can_not_read_is_replaced_by_the_reason() {
-    let objection = r"its content type `\xff` is not UTF-8";
+    let objection = "its content type is not UTF-8";
     let hostile = header(1, 0, &content_type(b"\xFF"));
     assert_eq!(screened(&hostile, &[]), refused(1, 0, objection));
 
-    let objection = r"its routing key `\xff` is not UTF-8";
+    let objection = "its routing key is not UTF-8";
     let hostile = [deliver(1, b"\xFF"), header(1, 0, &[0, 0])].concat();
     let expected = [deliver(1, b"?"), refused(1, 0, objection)].concat();
     assert_eq!(screened(&hostile, &[]), expected);
