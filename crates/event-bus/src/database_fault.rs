@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 
 use sqlx::Error;
+use sqlx::error::DatabaseError;
 
 /// What an error of PostgreSQL means for whoever caused it, by its SQLSTATE (Appendix A of
 /// PostgreSQL's manual).
@@ -71,7 +72,7 @@ impl DatabaseFault {
 
 /// Whether a lock was not available at once or within `lock_timeout` (55P03).
 pub(crate) fn is_lock_unavailable(error: &Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
+    let code = error.as_database_error().and_then(DatabaseError::code);
     code.is_some_and(|code| code == "55P03")
 }
 

@@ -312,9 +312,7 @@ impl Dispatcher {
                 }
             }
             let wait = tokio::time::sleep(pause);
-            if shutdown.run_until_cancelled(wait).await.is_none() {
-                return None;
-            }
+            shutdown.run_until_cancelled(wait).await?;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
