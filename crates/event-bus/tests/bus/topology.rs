@@ -91,14 +91,14 @@ async fn a_missing_permission_is_named_until_it_is_granted() {
     let user = broker.user(PASSWORD, "^$", ".*", ".*").await;
     let stock = start_stock(&ground, &user).await;
     let reason = reason_of(&stock, "group stock").await;
-    let missing = "exchange `events` does not exist and the user may not create it";
+    let missing = "exchange `events` does not exist, or is hidden from the user";
     assert!(reason.contains(missing), "{reason}");
 
-    // An operator makes the topology. Now the queue can't be read, and its binding not be checked.
+    // An operator makes the topology: now the queue can't be read, and its binding not be checked.
+    broker.user(PASSWORD, "^$", ".*", "^$").await;
     let operator = start_stock(&ground, &broker.url()).await;
     operator.bus.bound().await;
     operator.stop().await;
-    broker.user(PASSWORD, "^$", "^$", "^$").await;
     let reason = reason_of(&stock, "queue stock").await;
     assert!(reason.contains("`read`"), "{reason}");
     let reason = reason_of(&stock, "group stock").await;

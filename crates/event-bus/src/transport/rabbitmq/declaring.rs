@@ -13,8 +13,8 @@ use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DeclareError {
     #[error(
-        "{resource} does not exist and the user may not create it ({source}); \
-         create it, or grant the permission"
+        "{resource} does not exist, or is hidden from the user, and the user may not create it \
+         ({source}); create it, or grant the permission"
     )]
     Missing {
         resource: Resource,
@@ -122,6 +122,10 @@ impl<'a> Declaring<'a> {
         match self.declare(&resource, &kind, &arguments, passive).await {
             Ok(()) => return Ok(()),
             Err(error) if is_soft(&error, AMQPSoftError::NOTFOUND) => self.reopen().await?,
+            // RabbitMQ 4.3 hides what a user has no permission at all for.
+            Err(source) if is_soft(&source, AMQPSoftError::ACCESSREFUSED) => {
+                return Err(DeclareError::Missing { resource, source });
+            }
             Err(source) => return Err(self.refusal(resource, source)),
         }
         match self.declare(&resource, &kind, &arguments, active).await {
