@@ -275,7 +275,7 @@ impl Unsettled {
         match self {
             Self::Outage(error) => Err(error),
             // A retry claims nothing, and failures are dealt with where they occur.
-            Self::ClaimHeld | Self::Failed(_) => Ok(()),
+            Self::ClaimHeld | Self::Outdated(_) | Self::Failed(_) => Ok(()),
         }
     }
 }
