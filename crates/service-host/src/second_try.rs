@@ -5,15 +5,16 @@
 //! the request asks for was done then, since a handler reads nothing after its commit. So the
 //! request is handled once more, on sessions that have prepared nothing yet.
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::ready;
+use std::task::{Context, Poll, ready};
 
 use axum::BoxError;
 use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use futures::{StreamExt as _, stream};
+use http_body::{Frame, SizeHint};
 
 use crate::database::OutdatedSessions;
 use crate::problem::Problem;
@@ -46,18 +47,6 @@ fn is_of_outdated_session(response: &Response) -> bool {
     cause.is_some_and(|cause| event_bus::is_outdated_statement(cause))
 }
 
-/// The innermost error. `Body` wraps it once more, and what reads the body looks for an error that
-/// tells of its size only so deep.
-fn unwrap(error: axum::Error) -> BoxError {
-    let mut inner = error.into_inner();
-    loop {
-        match inner.downcast::<axum::Error>() {
-            Ok(error) => inner = error.into_inner(),
-            Err(innermost) => return innermost,
-        }
-    }
-}
-
 /// What was read of a request's body.
 #[derive(Debug, Clone, Default)]
 struct Recording(Arc<Mutex<Recorded>>);
@@ -76,18 +65,11 @@ impl Recording {
             recording.with(|recorded| recorded.is_complete = true);
             return (body, recording);
         }
-        let mut frames = body.into_data_stream();
-        let recorder = recording.clone();
-        let body = Body::from_stream(stream::poll_fn(move |context| {
-            let frame: Option<Result<Bytes, _>> = ready!(frames.poll_next_unpin(context));
-            recorder.with(|recorded| match &frame {
-                Some(Ok(bytes)) => recorded.read.extend_from_slice(bytes),
-                Some(Err(_)) => {}
-                None => recorded.is_complete = true,
-            });
-            std::task::Poll::Ready(frame.map(|frame| frame.map_err(unwrap)))
-        }));
-        (body, recording)
+        let body = RecordedBody {
+            body,
+            recording: recording.clone(),
+        };
+        (Body::new(body), recording)
     }
 
     /// The body once more, if it was read to its end.
@@ -100,5 +82,43 @@ impl Recording {
 
     fn with<T>(&self, access: impl FnOnce(&mut Recorded) -> T) -> T {
         access(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A body that is recorded as it is read.
+struct RecordedBody {
+    body: Body,
+    recording: Recording,
+}
+
+impl http_body::Body for RecordedBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        self.recording.with(|recorded| match &frame {
+            Some(Ok(frame)) => {
+                let data = frame.data_ref().map_or(&[][..], AsRef::as_ref);
+                recorded.read.extend_from_slice(data);
+            }
+            Some(Err(_)) => {}
+            None => recorded.is_complete = true,
+        });
+        // Unwrapped, since `Body` wraps the error again, and who reads the body looks for the one
+        // that tells of its size only so deep.
+        Poll::Ready(frame.map(|frame| frame.map_err(axum::Error::into_inner)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        // The end is seen only by who asks for one more frame.
+        false
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

@@ -86,24 +86,40 @@ impl Calls<'_> {
             .expect("published");
         let ask = async || shop.request(&GetPrice { product: 1 }, BOUND).await;
         cut_everywhere("request", ask).await.expect("an answer");
-        // Under a new name each time: what was dropped is taken back in the background.
+        self.subscribe_and_unsubscribe().await;
+    }
+
+    async fn subscribe_and_unsubscribe(&self) {
+        // Under a new name each time: what was dropped is removed in the background.
         let subscribe = async |number: u32| {
             let name: &'static str = format!("late-{number}").leak();
             let group = ConsumerGroup::new(name).handle::<Reserved, _>(Effect::named(name));
-            let subscription = shop.subscribe(group).await.expect("it subscribes");
-            subscription.unsubscribe().await
+            self.shop.subscribe(group).await
         };
         let first = self.next.get() + 1;
-        let unsubscribed = cut_everywhere("subscribe", || subscribe(self.order())).await;
-        unsubscribed.expect("it unsubscribes");
+        let subscribed = cut_everywhere("subscribe", || subscribe(self.order())).await;
+        let subscription = subscribed.expect("it subscribes");
+        subscription.unsubscribe().await.expect("it unsubscribes");
         // Each name is free again, so whatever was begun under it is gone.
         for number in first..=self.next.get() {
             test_servers::eventually("the name is free again", BOUND, async || {
-                let name: &'static str = format!("late-{number}").leak();
-                let group = ConsumerGroup::new(name).handle::<Reserved, _>(Effect::named(name));
-                shop.subscribe(group).await.ok()?.unsubscribe().await.ok()
+                subscribe(number).await.ok()?.unsubscribe().await.ok()
             })
             .await;
+        }
+        let subscriptions = RefCell::new(Vec::new());
+        let unsubscribe = async |number: u32| {
+            let subscription = subscribe(number).await.expect("it subscribes");
+            subscriptions.borrow_mut().push(subscription.clone());
+            subscription.unsubscribe().await
+        };
+        let unsubscribed = cut_everywhere("unsubscribe", || unsubscribe(self.order())).await;
+        unsubscribed.expect("it unsubscribes");
+        for subscription in subscriptions.into_inner() {
+            subscription
+                .unsubscribe()
+                .await
+                .expect("it can be called again");
         }
     }
 
