@@ -8,6 +8,7 @@
 
 mod report;
 mod storage;
+mod stranded;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

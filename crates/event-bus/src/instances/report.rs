@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::{BROKER_TIMEOUT, storage};
+use super::{BROKER_TIMEOUT, storage, stranded};
 use crate::groups::Groups;
 use crate::signals;
 
@@ -54,14 +54,14 @@ impl Report {
 
     async fn read(&mut self, groups: &Groups) -> Result<BTreeMap<String, String>, sqlx::Error> {
         let mut problems = BTreeMap::new();
-        let stranded = storage::stranded(&groups.pool).await?;
-        let reports = storage::is_oldest(&groups.pool, groups.presence.id).await?;
+        let messages = stranded::count(&groups.pool).await?;
+        let reports = stranded::is_oldest(&groups.pool, groups.presence.id).await?;
         let mut handlers = BTreeSet::new();
-        for storage::Stranded {
+        for stranded::Stranded {
             handler,
             retries,
             held,
-        } in stranded
+        } in messages
         {
             let messages = retries + held;
             let reason = format!(
