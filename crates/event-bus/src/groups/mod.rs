@@ -1,5 +1,6 @@
 //! The consumer groups of a running bus: those it was started with, and those that come and go.
 
+mod conflicts;
 mod members;
 mod partitions;
 
@@ -14,14 +15,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::conflicts::check;
 use crate::conditions::Conditions;
 use crate::consumer_group::GroupPlan;
 use crate::dispatcher::{self, Dispatcher, Parking};
-use crate::handler_entry::HandlerEntry;
 use crate::instances::{self, Presence, Wanted};
 use crate::kill_switch::Switches;
 use crate::partition::Partition;
-use crate::registry::{self, Registry};
+use crate::registry::Registry;
 use crate::start_error::StartError;
 use crate::transport::{Group, Transport, TransportError};
 use crate::unit_of_work::Publisher;
@@ -329,34 +330,6 @@ impl fmt::Debug for Groups {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.lock().keys()).finish()
     }
-}
-
-/// Looks whether groups can stand beside each other and beside handlers that are there, each of
-/// them with the name of its group.
-pub(crate) fn check<'a>(
-    plans: &'a [GroupPlan],
-    mut others: Vec<(&'a str, &'a HandlerEntry)>,
-) -> Result<(), StartError> {
-    for plan in plans {
-        if others.iter().any(|(group, _)| *group == plan.name) {
-            let name = plan.name.clone();
-            return Err(StartError::InvalidGroup { name });
-        }
-        for entry in &plan.handlers {
-            // Stored messages are found by the name of their handler.
-            let elsewhere = |(group, other): &&(&str, &HandlerEntry)| {
-                *group != plan.name && other.name == entry.name
-            };
-            if others.iter().any(|other| elsewhere(&other)) {
-                return Err(StartError::HandlerOfTwoGroups {
-                    handler: entry.name,
-                });
-            }
-            registry::check_beside(entry, others.iter().map(|(_, other)| *other))?;
-            others.push((&plan.name, entry));
-        }
-    }
-    Ok(())
 }
 
 /// The group itself, or each of its partitions.

@@ -8,6 +8,7 @@
 
 mod report;
 mod storage;
+mod stranded;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,9 +20,9 @@ use uuid::Uuid;
 
 use self::report::Report;
 use self::storage::Instance;
+use crate::database_fault::DatabaseFault;
 use crate::groups::Groups;
 use crate::sessions::{self, Session};
-use crate::database_fault::DatabaseFault;
 use crate::transport::Group;
 
 const RENEW_INTERVAL: Duration = Duration::from_secs(5);
@@ -251,9 +252,8 @@ impl Watch {
     /// Deletes this instance's record, so that the next version need not wait for it to expire.
     async fn leave(&self) {
         let (pool, id) = (&self.groups.pool, self.groups.presence.id);
-        let leave = async {
-            sessions::transact!(pool, |connection| storage::leave(connection, id))
-        };
+        let leave =
+            async { sessions::transact!(pool, |connection| storage::leave(connection, id)) };
         match timeout(LEAVE_TIMEOUT, leave).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {

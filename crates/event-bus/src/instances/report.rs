@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::{BROKER_TIMEOUT, storage};
+use super::{BROKER_TIMEOUT, storage, stranded};
 use crate::groups::Groups;
 use crate::{sessions, signals};
 
@@ -55,15 +55,15 @@ impl Report {
     async fn read(&mut self, groups: &Groups) -> Result<BTreeMap<String, String>, sqlx::Error> {
         let mut problems = BTreeMap::new();
         let pool = &groups.pool;
-        let stranded = sessions::run!(pool, |connection| storage::stranded(connection))?;
+        let messages = sessions::run!(pool, |connection| stranded::count(connection))?;
         let id = groups.presence.id;
-        let reports = sessions::run!(pool, |connection| storage::is_oldest(connection, id))?;
+        let reports = sessions::run!(pool, |connection| stranded::is_oldest(connection, id))?;
         let mut handlers = BTreeSet::new();
-        for storage::Stranded {
+        for stranded::Stranded {
             handler,
             retries,
             held,
-        } in stranded
+        } in messages
         {
             let messages = retries + held;
             let reason = format!(
