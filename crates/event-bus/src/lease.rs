@@ -9,6 +9,7 @@
 use std::io;
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
 use tokio::time::{Instant, timeout};
@@ -169,7 +170,7 @@ async fn in_transaction(connection: &mut PgConnection) -> Result<bool, sqlx::Err
 
 /// `in_failed_sql_transaction`: an earlier statement failed, and only a rollback ends that.
 fn is_in_failed_transaction(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
+    let code = error.as_database_error().and_then(DatabaseError::code);
     code.is_some_and(|code| code == "25P02")
 }
 

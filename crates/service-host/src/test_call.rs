@@ -41,7 +41,7 @@ impl TestCall {
 
     /// Fills in the `{id}` of the route.
     #[must_use]
-    pub fn id(mut self, id: impl ToString) -> Self {
+    pub fn id(mut self, id: &impl ToString) -> Self {
         self.id = id.to_string();
         self
     }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::handle::{BulkMode, DeadLetters};
@@ -254,14 +254,11 @@ async fn try_claim(
     connection: &mut PgConnection,
     letters: &[Unclaimed],
 ) -> Result<Option<HashSet<(Uuid, String)>>, sqlx::Error> {
-    let mut savepoint = connection.begin().await?;
-    match inbox::claim(&mut savepoint, &claims_of(letters)).await {
-        Ok(fresh) => {
-            savepoint.commit().await?;
-            Ok(Some(fresh))
-        }
+    storage::mark(connection).await?;
+    match inbox::claim(connection, &claims_of(letters)).await {
+        Ok(fresh) => Ok(Some(fresh)),
         Err(ClaimError::HeldElsewhere) => {
-            savepoint.rollback().await?;
+            storage::undo(connection).await?;
             Ok(None)
         }
         Err(ClaimError::Database(error)) => Err(error),

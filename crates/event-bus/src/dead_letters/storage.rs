@@ -37,6 +37,20 @@ macro_rules! query_matching {
     };
 }
 
+/// Marks the state to which [`undo`] returns.
+pub(super) async fn mark(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("savepoint claims").execute(connection).await?;
+    Ok(())
+}
+
+/// Undoes everything since the last [`mark`], also in an aborted transaction.
+pub(super) async fn undo(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("rollback to savepoint claims")
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// Plans each query of the transaction for its own filter: a plan that is kept for every filter
 /// would use the index of none.
 pub(super) async fn plan_for_filters(connection: &mut PgConnection) -> Result<(), sqlx::Error> {

@@ -112,7 +112,7 @@ impl Groups {
             }
         }
         let parking = dispatcher::run_parking(active.dispatcher.clone(), active.stop.clone());
-        self.spawn(&active, parking);
+        self.spawn(active, parking);
         for _ in 0..active.dispatcher.settings.workers {
             let retrier = dispatcher::run_retrier(active.dispatcher.clone(), active.stop.clone());
             self.spawn(active, retrier);

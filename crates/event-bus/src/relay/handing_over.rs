@@ -39,6 +39,10 @@ impl HandingOver {
             .into_iter()
             .map(|row| (row.position, row.envelope))
             .unzip();
+        #[expect(
+            clippy::async_yields_async,
+            reason = "taking the rows and settling them are two things to wait for"
+        )]
         let handing_over = async move {
             let confirms = if is_careful {
                 // Everything given to the transport before is settled, so it may give up a channel

@@ -256,7 +256,7 @@ impl<'a> Leader<'a> {
             (None, _) => {}
         }
         if let Some((messages, reason)) = failed {
-            self.pause(messages, reason);
+            self.pause(messages, &reason);
         }
         if is_settled && chunk.is_careful {
             self.pace.speed_up();
@@ -302,7 +302,7 @@ impl<'a> Leader<'a> {
     }
 
     /// Nothing is known about these messages, and nothing wrong with them.
-    fn pause(&mut self, messages: usize, reason: String) {
+    fn pause(&mut self, messages: usize, reason: &str) {
         signals::sent(messages, Some("unconfirmed"));
         // While it publishes one by one, the cause is known.
         if !self.pace.is_careful() {

@@ -1,5 +1,10 @@
 //! The tables keep what they must, and nothing longer.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test is not dropped while it begins a transaction"
+)]
+
 use std::time::Duration;
 
 use event_bus::BusSettings;

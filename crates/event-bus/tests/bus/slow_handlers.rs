@@ -1,5 +1,10 @@
 //! A message that is delivered again while its handler still runs delays nothing else.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test is not dropped while it begins a transaction"
+)]
+
 use std::sync::{Arc, Mutex};
 
 use event_bus::dead_letters::{BulkMode, NotReplayable, ReplayOutcome};

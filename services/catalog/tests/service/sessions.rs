@@ -14,7 +14,7 @@ const PRODUCT: &str = "/api/catalog/product/{id}";
 /// A request to each route. The product is gone after the last one.
 fn calls(token: &str, product: Uuid) -> Vec<TestCall> {
     let tea = json!({ "name": "Tea", "price": "4.20" });
-    let of_product = |method, route| TestCall::new(method, route).id(product).token(token);
+    let of_product = |method, route| TestCall::new(method, route).id(&product).token(token);
     let calls = vec![
         TestCall::new(Method::GET, "/api/catalog/product"),
         TestCall::new(Method::POST, "/api/catalog/product")

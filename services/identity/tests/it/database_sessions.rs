@@ -14,7 +14,7 @@ const USER: &str = "/api/identity/user/{id}";
 fn calls(admin: &str, user: &Value) -> Vec<TestCall> {
     let id = user["id"].as_str().unwrap();
     let name = user["userName"].as_str().unwrap();
-    let of_user = |method| TestCall::new(method, USER).id(id).token(admin);
+    let of_user = |method| TestCall::new(method, USER).id(&id).token(admin);
     let calls = vec![
         TestCall::new(Method::GET, "/.well-known/jwks.json"),
         TestCall::new(Method::POST, "/api/identity/token").body(json!({

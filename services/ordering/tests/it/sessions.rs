@@ -19,7 +19,7 @@ fn calls(shop: &Shop, product: Uuid, order: &Value) -> Vec<TestCall> {
         .issuer
         .token(manager.id, manager.name, manager.permissions);
     let id = uuid(&order["id"]);
-    let of_order = |method, route| TestCall::new(method, route).id(id).token(&token);
+    let of_order = |method, route| TestCall::new(method, route).id(&id).token(&token);
     let calls = vec![
         TestCall::new(Method::POST, ORDERS).body(order_for(product, 1)),
         TestCall::new(Method::GET, ORDERS).token(&token),
