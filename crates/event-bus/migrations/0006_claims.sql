@@ -10,11 +10,12 @@ create function inbox_claim(ids uuid[], handlers text[])
 returns table (claimed_id uuid, claimed_handler text)
 language plpgsql set lock_timeout = '10ms' as $$
 begin
+    -- With casts, so that the function goes on when a column's type is widened.
     return query
         insert into inbox (message_id, handler)
         select * from unnest(ids, handlers)
         on conflict do nothing
-        returning message_id, handler;
+        returning message_id::uuid, handler::text;
 end
 $$;
 
