@@ -3,7 +3,9 @@
 use sqlx::PgPool;
 
 /// The tables of the bus. Their partitions need no privileges of their own.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 13] = [
+    "bus_bindings",
+    "bus_instances",
     "dead_letters",
     "group_members",
     "inbox",
@@ -11,10 +13,14 @@ const TABLES: [&str; 10] = [
     "inbox_held_messages",
     "inbox_retries",
     "outbox",
+    "outbox_refused",
     "outbox_scheduled",
     "replica_versions",
     "replicas",
 ];
+
+/// The functions of the bus.
+const FUNCTIONS: [&str; 2] = ["inbox_claim(uuid[], text[])", "inbox_keep(interval)"];
 
 /// Says in words which tables don't exist, or else which privileges the pool's role lacks; `None`
 /// if nothing is missing.
@@ -41,9 +47,10 @@ pub(crate) async fn missing(pool: &PgPool) -> Result<Option<String>, sqlx::Error
            cross join unnest(array['select', 'insert', 'update', 'delete']) as privilege
            where not has_table_privilege(to_regclass(name), privilege)
            union all
-           select 'execute on function inbox_keep(interval)'
-           where not has_function_privilege(to_regprocedure('inbox_keep(interval)')::oid, 'execute')"#,
+           select format('execute on function %s', name) from unnest($2::text[]) as name
+           where not has_function_privilege(to_regprocedure(name)::oid, 'execute')"#,
         &TABLES.map(str::to_owned) as _,
+        &FUNCTIONS.map(str::to_owned) as _,
     )
     .fetch_all(pool)
     .await?;

@@ -46,10 +46,13 @@ async fn reason_of(bus: &Running, subject: &str) -> String {
 }
 
 async fn no_problem(bus: &Running) {
-    eventually("health reports nothing", BOUND, async || {
-        bus.bus.health().problems.is_empty().then_some(())
-    })
-    .await;
+    let problems = || bus.bus.health().problems;
+    let none = eventually("health reports nothing", BOUND * 2, async || {
+        problems().is_empty().then_some(())
+    });
+    if timeout(BOUND, none).await.is_err() {
+        assert_eq!(problems(), [], "the health after {BOUND:?}");
+    }
 }
 
 fn in_order() -> ConsumerGroup {
