@@ -122,11 +122,15 @@ impl Groups {
     async fn start_workers(&self, active: &Arc<ActiveGroup>) {
         let subscription = self.transport.subscribe(active.group.clone()).await;
         let (of_transport, bound) = (subscription.bound(), active.bound.clone());
-        let swept = self.presence.swept.clone();
+        let (swept, stop) = (self.presence.swept.clone(), active.stop.clone());
         self.spawn(active, async move {
-            of_transport.cancelled().await;
-            swept.cancelled().await;
-            bound.cancel();
+            let announce = async {
+                of_transport.cancelled().await;
+                swept.cancelled().await;
+                bound.cancel();
+            };
+            // A group that is stopped before it was bound never is.
+            stop.run_until_cancelled(announce).await;
         });
         let subscription = Arc::new(tokio::sync::Mutex::new(subscription));
         for _ in 0..active.dispatcher.settings.workers {
