@@ -10,8 +10,10 @@ use crate::settings::BusSettings;
 use crate::{dead_letters, inbox, privileges, replicas, sessions};
 
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
-/// While something keeps it from its work.
-const RETRY: Duration = Duration::from_secs(30);
+/// While something keeps it from its work, such as a schema that is not migrated yet: the pause
+/// before the first retry, which doubles up to the longest.
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
 /// The conditions it raises.
 const HOUSEKEEPING: &str = "house-keeping";
@@ -25,18 +27,20 @@ pub(crate) async fn run(
     conditions: Conditions,
     shutdown: CancellationToken,
 ) {
+    let mut retry = FIRST_RETRY;
     while !shutdown.is_cancelled() {
         // The check comes first: a missing privilege explains why the rest fails.
         let may_work = check_privileges(&pool, &conditions).await;
-        let pause = match keep(&pool, &settings).await {
-            Ok(()) => {
-                conditions.clear(HOUSEKEEPING);
-                if may_work { INTERVAL } else { RETRY }
-            }
-            Err(error) => {
-                conditions.raise(HOUSEKEEPING, format!("{error}; retrying"));
-                RETRY
-            }
+        let kept = keep(&pool, &settings).await;
+        match &kept {
+            Ok(()) => conditions.clear(HOUSEKEEPING),
+            Err(error) => conditions.raise(HOUSEKEEPING, format!("{error}; retrying")),
+        }
+        let pause = if may_work && kept.is_ok() {
+            retry = FIRST_RETRY;
+            INTERVAL
+        } else {
+            std::mem::replace(&mut retry, (retry * 2).min(LONGEST_RETRY))
         };
         shutdown
             .run_until_cancelled(tokio::time::sleep(pause))
