@@ -40,7 +40,9 @@ pub(crate) async fn run(
             retry = FIRST_RETRY;
             INTERVAL
         } else {
-            std::mem::replace(&mut retry, (retry * 2).min(LONGEST_RETRY))
+            let pause = retry;
+            retry = (retry * 2).min(LONGEST_RETRY);
+            pause
         };
         shutdown
             .run_until_cancelled(tokio::time::sleep(pause))

@@ -70,7 +70,10 @@ pub(crate) async fn set_aside(
     tried: bool,
 ) -> Result<Vec<Option<String>>, sqlx::Error> {
     sqlx::query_scalar!(
-        "with refused as (delete from outbox where position = any($1) returning *)
+        "with refused as (
+             delete from outbox where position = any($1)
+             returning position, attributes, body, returned, created_at
+         )
          insert into outbox_refused (message_id, kind, name, attributes, body, returned, error,
                                      reason, by_destination, refusals, created_at, next_at)
          select attributes ->> 'id', attributes ->> 'kind', attributes ->> 'type', attributes, body,
@@ -192,7 +195,10 @@ pub(crate) async fn make_unroutable(
     positions: &[i64],
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "with unroutable as (delete from outbox_refused where position = any($1) returning *)
+        "with unroutable as (
+             delete from outbox_refused where position = any($1)
+             returning message_id, attributes, body, returned
+         )
          insert into outbox_scheduled (message_id, due_at, attributes, body, returned)
          select message_id::uuid, clock_timestamp() + interval '1 second', attributes, body,
                 returned + 1

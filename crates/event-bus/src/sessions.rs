@@ -54,9 +54,10 @@ impl Session {
         }
     }
 
+    /// Rolls back. What the transaction held is free when this returns.
     pub(crate) async fn rollback(mut self) -> Result<(), Error> {
         match self.0.take() {
-            Some(transaction) => transaction.rollback().await,
+            Some(transaction) => roll_back(transaction).await,
             None => Ok(()),
         }
     }
@@ -80,18 +81,19 @@ impl Drop for Session {
         if let Some(transaction) = self.0.take()
             && let Ok(runtime) = Handle::try_current()
         {
-            runtime.spawn(give_back(transaction));
+            runtime.spawn(roll_back(transaction));
         }
     }
 }
 
 /// Rolls back. If a statement has failed, the session loses its prepared statements, too: one that
 /// failed because the schema has changed would fail for as long as the session lives.
-async fn give_back(mut transaction: Transaction<'static, Postgres>) {
+async fn roll_back(mut transaction: Transaction<'static, Postgres>) -> Result<(), Error> {
     let failed = transaction.execute("select").await.is_err();
     if failed && let Err(error) = transaction.clear_cached_statements().await {
         tracing::debug!(%error, "could not drop the prepared statements of a session");
     }
+    transaction.rollback().await
 }
 
 impl Deref for Session {

@@ -89,7 +89,7 @@ pub(super) async fn register(
     sqlx::query!(
         "insert into bus_bindings
              (service, group_name, ordered, kind, pattern, partitions, subscribed)
-         select $1, wanted.*
+         select $1, group_name, ordered, kind, pattern, partitions, subscribed
          from unnest($2::text[], $3::boolean[], $4::text[], $5::text[], $6::integer[],
                      $7::boolean[])
               as wanted (group_name, ordered, kind, pattern, partitions, subscribed)

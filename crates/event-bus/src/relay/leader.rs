@@ -255,8 +255,10 @@ impl<'a> Leader<'a> {
             (Some((_, refusal)), None) => self.suspect(&refusal),
             (None, _) => {}
         }
-        if let Some((messages, reason)) = failed {
-            self.pause(messages, &reason);
+        match failed {
+            Some((messages, reason)) => self.pause(messages, &reason),
+            // The broker responded, whatever it said of the messages.
+            None => self.problems.clear(PUBLISHING),
         }
         if is_settled && chunk.is_careful {
             self.pace.speed_up();
@@ -269,9 +271,7 @@ impl<'a> Leader<'a> {
             return Ok(());
         }
         signals::sent(confirmed.len(), None);
-        in_time(outbox::delete(self.lease.connection(), confirmed)).await?;
-        self.problems.clear(PUBLISHING);
-        Ok(())
+        in_time(outbox::delete(self.lease.connection(), confirmed)).await
     }
 
     async fn set_aside(&mut self, unroutable: &[i64]) -> Result<(), sqlx::Error> {
