@@ -26,8 +26,8 @@ use uuid::Uuid;
 pub struct RetryPolicy {
     /// Tries right after the first one failed. Default 2.
     pub immediate: u32,
-    /// Tries from the store, after those. Default 10, which with the default delays takes about
-    /// half an hour.
+    /// Attempts from the store, after those. Default 10, which with the default delays takes 9 to
+    /// 17 minutes.
     pub delayed: u32,
     /// The delay before the first try from the store. Default 1 s.
     pub first_delay: Duration,
