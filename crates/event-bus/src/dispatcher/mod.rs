@@ -159,6 +159,7 @@ impl Dispatcher {
             match shutdown.run_until_cancelled(receive).await {
                 None | Some(0) => return,
                 Some(_) => {
+                    signals::consumed(&self.group, arrived.len());
                     arrived.append(&mut released);
                     let deliveries = std::mem::take(&mut arrived);
                     self.settle(deliveries, WhenHeld::PutAside, &shutdown).await;
@@ -181,6 +182,7 @@ impl Dispatcher {
             let receive = tokio::time::timeout(quiet, receive);
             match shutdown.run_until_cancelled(receive).await {
                 Some(Ok(1..)) => {
+                    signals::consumed(&self.group, arrived.len());
                     let deliveries = std::mem::take(&mut arrived);
                     self.settle(deliveries, WhenHeld::Wait, shutdown).await;
                 }
@@ -197,7 +199,6 @@ impl Dispatcher {
         when_held: WhenHeld,
         shutdown: &CancellationToken,
     ) {
-        signals::consumed(&self.group, arrived.len());
         let Sorted {
             messages,
             given_up,
@@ -312,7 +313,10 @@ impl Dispatcher {
                 }
             }
             let wait = tokio::time::sleep(pause);
-            shutdown.run_until_cancelled(wait).await?;
+            if shutdown.run_until_cancelled(wait).await.is_none() {
+                self.conditions.clear(&subject);
+                return None;
+            }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }

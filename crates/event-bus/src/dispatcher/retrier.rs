@@ -55,6 +55,7 @@ pub(crate) async fn run(dispatcher: Arc<Dispatcher>, shutdown: CancellationToken
             () = tokio::time::sleep(pause) => {}
         }
     }
+    dispatcher.conditions.clear(&subject);
 }
 
 const fn most_begun(begun: &BegunRetry) -> i32 {
@@ -84,6 +85,10 @@ impl Dispatcher {
             admission = None;
         }
         let Some(attempt) = self.switches.attempt(&begun.retry.handler) else {
+            // The handler was paused meanwhile, and no attempt was made.
+            sessions::transact!(&self.pool, |connection| retries::unbegin(
+                connection, &begun
+            ))?;
             return Ok(false);
         };
         let ended = self.end_begun(&begun, attempt).await;
